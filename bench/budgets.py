@@ -1,0 +1,35 @@
+"""The limits the user set, read from `budgets.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One limit on one statistic of some operations; either `at_most` or `at_least` is set."""
+
+    name: str
+    operations: tuple[str, ...]
+    statistic: str
+    unit: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError(f"budget {self.name!r} must have at_most or at_least, and not both")
+
+
+def read_budgets() -> tuple[Budget, ...]:
+    """Give every budget of the package."""
+    return parsed_budgets(resources.files("bench").joinpath("budgets.toml").read_text(encoding="utf-8"))
+
+
+def parsed_budgets(text: str) -> tuple[Budget, ...]:
+    """Read budgets from TOML text; a misspelt key is an error, never an unlimited budget."""
+    entries: list[dict[str, Any]] = tomllib.loads(text)["budgets"]
+    return tuple(Budget(**{**entry, "operations": tuple(entry["operations"])}) for entry in entries)

@@ -1,0 +1,111 @@
+"""How fast messages are copied and proved: at least 0.6 of what the server can do at all, in little memory.
+
+The target is the hand-written messages table with its checks and its primary key. The other indexes and the
+foreign keys are left out on both sides of the ratio: a ready file would not be loaded with them in place.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench.conftest import FreshUrl
+from bench.copying import (
+    REPETITIONS,
+    ROWS_SMALL,
+    CopyOutcome,
+    binary_copy_s,
+    copied_in_a_child,
+    empty_messages_table,
+    figures,
+)
+from bench.dataset import cached, messages_only
+from bench.judge import assert_not_broken
+from bench.reference import table_script
+from bench.replay import CLOCK
+from bench.report import Report
+from bench.subject import engine_description
+
+pytestmark = pytest.mark.benchmark(group="copy", timer=CLOCK.now_s)
+
+SETTLED_BY_ONE_RUN_ROWS = 1_000_000
+"""From here on one repetition is enough."""
+
+
+@pytest.fixture
+def rows(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> int:
+    return ROWS_SMALL if benchmark.disabled else int(request.config.getoption("--copy-rows"))
+
+
+@pytest.fixture
+def source(request: pytest.FixtureRequest, rows: int) -> Path:
+    return cached(messages_only(rows, request.config.getoption("--bench-seed")))
+
+
+@pytest.fixture
+def repetitions(rows: int) -> int:
+    return 1 if rows >= SETTLED_BY_ONE_RUN_ROWS else REPETITIONS
+
+
+def judge_and_keep(
+    benchmark: BenchmarkFixture,
+    report: Report,
+    backend: str,
+    outcomes: Sequence[CopyOutcome],
+    limits_s: Sequence[float] = (),
+) -> None:
+    """Hand the copies to pytest-benchmark and the report; fail when a budget is certainly broken."""
+    CLOCK.load(round(outcome.copy_s * 1e9) for outcome in outcomes)
+    benchmark.pedantic(CLOCK.advance, rounds=len(outcomes))  # type: ignore[no-untyped-call]
+    if benchmark.disabled:
+        return
+    judgements = [report.add_figure(figure) for figure in figures(backend, outcomes, limits_s)]
+    assert_not_broken(judgement for of_figure in judgements for judgement in of_figure)
+
+
+@pytest.fixture
+def postgresql_url(fresh_url: FreshUrl) -> str:
+    return fresh_url("postgresql")
+
+
+async def test_copy_messages_to_postgresql(
+    rows: int,
+    repetitions: int,
+    source: Path,
+    postgresql_url: str,
+    benchmark: BenchmarkFixture,
+    report: Report,
+) -> None:
+    outcomes = []
+    limits_s = []
+    connection = await asyncpg.connect(postgresql_url)
+    try:
+        report.add_engine(await engine_description(postgresql_url))
+        for _ in range(repetitions):
+            await empty_messages_table(connection)
+            await connection.execute("CHECKPOINT")
+            outcomes.append(await copied_in_a_child(f"sqlite:///{source}", postgresql_url))
+            limits_s.append(await binary_copy_s(connection, rows))
+    finally:
+        await connection.close()
+    assert {outcome.rows for outcome in outcomes} == {rows}
+    judge_and_keep(benchmark, report, "sqlite -> postgresql", outcomes, limits_s)
+
+
+async def test_copy_messages_to_sqlite(
+    rows: int, repetitions: int, source: Path, tmp_path: Path, benchmark: BenchmarkFixture, report: Report
+) -> None:
+    outcomes = []
+    for number in range(repetitions):
+        target = tmp_path / f"target-{number}.db"
+        with closing(sqlite3.connect(target)) as connection:
+            connection.executescript(table_script("sqlite", "messages"))
+        outcomes.append(await copied_in_a_child(f"sqlite:///{source}", f"sqlite:///{target}"))
+    assert {outcome.rows for outcome in outcomes} == {rows}
+    judge_and_keep(benchmark, report, "sqlite -> sqlite", outcomes)

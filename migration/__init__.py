@@ -1,0 +1,36 @@
+"""Moves a database and proves it.
+
+The whole of the public surface: open two databases, move one into the other, compare them.
+"""
+
+__version__ = "0.1.0"
+
+from migration.database import Database, open_database
+from migration.errors import (
+    CouldNotLook,
+    Differs,
+    MigrationError,
+    Refused,
+    RollbackFailed,
+    RolledBack,
+    Stopped,
+    UsageError,
+)
+from migration.service import DataMigrationService, Options
+from migration.validator import MigrationValidator
+
+__all__ = [
+    "CouldNotLook",
+    "DataMigrationService",
+    "Database",
+    "Differs",
+    "MigrationError",
+    "MigrationValidator",
+    "Options",
+    "Refused",
+    "RollbackFailed",
+    "RolledBack",
+    "Stopped",
+    "UsageError",
+    "open_database",
+]

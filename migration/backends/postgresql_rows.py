@@ -1,0 +1,523 @@
+"""How rows leave and enter PostgreSQL: COPY in CSV, read and written by Arrow, with no Python per row.
+
+CSV tells NULL (nothing at all) from the empty string (two quotes), and its quoting keeps every character, so
+each value arrives as it was; the server does all the parsing and printing. Measured beside the driver's own
+binary COPY from tuples, this is about four times as fast.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import contextlib
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from sqlalchemy import Executable
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from migration.backends import BATCH_BYTES, BATCH_ROWS, Scanned
+from migration.errors import CouldNotLook, Refused
+from migration.model import ARROW_TYPES, Kind, ScanColumn, Table
+
+Offsets: TypeAlias = npt.NDArray[np.int64]
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Driver: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    # Opens one more connection to the database that is read.
+    Connect: TypeAlias = Callable[[], Awaitable[Driver]]
+
+# How long a connection may take to say goodbye before it is cut.
+CLOSE_SECONDS = 5.0
+# CSV made at a time while writing: small enough to hold two, large enough to keep the server busy.
+SLICE_BYTES = 2 * 1024 * 1024
+# One network message; a row of a gigabyte is sent in many.
+MESSAGE_BYTES = 1024 * 1024
+
+# SQLSTATE insufficient_privilege.
+NO_PERMISSION = "42501"
+
+
+def quote(name: str) -> str:
+    """Quote a name for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote a text for SQL; PostgreSQL gives it the type of what it is compared with."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def automatic_column(table: Table) -> str:
+    """Return the name of the first column that numbers itself."""
+    return next(column.name for column in table.columns if column.automatic)
+
+
+def sequence_of(table: Table) -> str:
+    """Return the SQL that names the sequence from which a table's rows are numbered."""
+    name = f"quote_ident(current_schema()) || {literal('.' + quote(table.name))}"
+    return f"pg_get_serial_sequence({name}, {literal(automatic_column(table))})"
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def open_snapshot(connect: Connect) -> AsyncIterator[PostgreSQLSnapshot]:
+    """Open an unmoving view of a database; every connection it takes is closed whatever happens."""
+    control = await connect()
+    snapshot = PostgreSQLSnapshot(connect, control)
+    try:
+        await control.execute(_BEGIN)
+        await snapshot.look()
+        yield snapshot
+    finally:
+        await snapshot.close()
+
+
+_DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class PostgreSQLSnapshot:
+    """One unmoving view; each scan runs on a connection of its own that shares it."""
+
+    def __init__(self, connect: Connect, control: Driver) -> None:
+        self._connect = connect
+        self._control = control
+        self._control_lock = asyncio.Lock()
+        self._idle: list[Driver] = []
+        self._scanning: set[Driver] = set()
+        self._identifier = ""
+        self._schema = ""
+
+    async def look(self) -> None:
+        """Learn the name of the snapshot and of the schema it is read in."""
+        row = await self._control.fetchrow("SELECT pg_export_snapshot(), current_schema()")
+        assert row is not None
+        self._identifier, self._schema = row
+
+    async def close(self) -> None:
+        """Give every connection back; a scan that is still going on ends with an error."""
+        for connection in self._scanning:
+            connection.terminate()
+        for connection in (self._control, *self._idle):
+            # A server that does not say goodbye is as gone as one that does.
+            with contextlib.suppress(OSError, TimeoutError):
+                await connection.close(timeout=CLOSE_SECONDS)
+
+    async def rows(self, statement: Executable) -> list[tuple[Any, ...]]:
+        """Run one small query built with SQLAlchemy Core and return all its rows."""
+        compiled = statement.compile(  # type: ignore[attr-defined]
+            dialect=_DIALECT, compile_kwargs={"literal_binds": True}
+        )
+        return await self._fetch(str(compiled))
+
+    async def next_number(self, table: Table) -> int | None:
+        """Return what ``nextval`` would give the column that numbers itself, or ``None`` without one."""
+        if not any(column.automatic for column in table.columns):
+            return None
+        [(sequence, increment)] = await self._fetch(
+            "SELECT s.seqrelid::regclass::text, s.seqincrement FROM pg_sequence s"
+            f" WHERE s.seqrelid = {sequence_of(table)}::regclass"
+        )
+        [(last, is_called)] = await self._fetch(f"SELECT last_value, is_called FROM {sequence}")
+        return int(last + increment) if is_called else int(last)
+
+    async def scan(
+        self, table: Table, columns: Sequence[ScanColumn], *, in_order: bool = False, after: str | None = None
+    ) -> AsyncIterator[Scanned]:
+        """Read all rows of a table, in batches of about :data:`BATCH_BYTES`, at least one row each."""
+        reading = _Reading(table, columns, key=table.key if in_order else ())
+        name = await self._source(table)
+        connection = await self._take()
+        pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
+        copy = asyncio.create_task(_copy_out(connection, reading.query(name, after), pieces))
+        row_count = 0
+        is_whole = False
+        try:
+            while (piece := await pieces.get()) is not None:
+                try:
+                    batch = await asyncio.to_thread(reading.parse, piece)
+                except pa.ArrowInvalid as error:
+                    raise await self._refusal(name, table, columns, str(error)) from error
+                row_count += batch.num_rows
+                for start in range(0, batch.num_rows, BATCH_ROWS):
+                    yield reading.scanned(batch.slice(start, BATCH_ROWS))
+            sent_count = int((await copy).split()[-1])
+            if row_count != sent_count:
+                raise CouldNotLook(
+                    f"The server sent {sent_count} rows and {row_count} arrived", where=table.name
+                )
+            is_whole = True
+        finally:
+            self._scanning.discard(connection)
+            if is_whole:
+                self._idle.append(connection)
+            else:
+                copy.cancel()
+                connection.terminate()
+                await asyncio.gather(copy, return_exceptions=True)
+
+    async def _take(self) -> Driver:
+        """Return a connection that sees this snapshot, a used one if there is one."""
+        if self._idle:
+            connection = self._idle.pop()
+        else:
+            connection = await self._connect()
+            await connection.execute(f"{_BEGIN}; SET TRANSACTION SNAPSHOT {literal(self._identifier)}")
+        self._scanning.add(connection)
+        return connection
+
+    async def _source(self, table: Table) -> str:
+        """Return what to read a table from: without its heirs, which are tables themselves."""
+        name = f"{quote(self._schema)}.{quote(table.name)}"
+        kinds = await self._fetch(
+            f"SELECT relkind::text FROM pg_class WHERE oid = to_regclass({literal(name)})"
+        )
+        return name if kinds == [("p",)] else f"ONLY {name}"
+
+    async def _refusal(self, source: str, table: Table, columns: Sequence[ScanColumn], said: str) -> Refused:
+        """Find out what Arrow could not read, and count it."""
+        for scan_column in columns:
+            column = scan_column.column
+            conditions = UNCARRIABLE.get(column.kind, {})
+            if not conditions:
+                continue
+            selected = ", ".join(
+                f"count(*) FILTER (WHERE {condition.format(quote(column.name))})"
+                for condition in conditions.values()
+            )
+            [counts] = await self._fetch(f"SELECT {selected} FROM {source}")
+            found = [f"{what} ({count})" for what, count in zip(conditions, counts, strict=True) if count]
+            if found:
+                return Refused(
+                    f"{column.name} holds {'times' if column.kind is Kind.TIME else 'dates'}"
+                    f" outside what can be carried: {', '.join(found)}",
+                    where=f"{table.name}.{column.name}",
+                    next_step="Change these values in the source, or leave the column out",
+                )
+        return Refused(f"A value cannot be read: {said}", where=table.name)
+
+    async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
+        async with self._control_lock:
+            return [tuple(row) for row in await self._control.fetch(statement)]
+
+
+# Values that a column may hold and Arrow's reader of text cannot: counted when it stumbled over one.
+_DAY_LIMITS = {
+    "infinity": "{0} = 'infinity'",
+    "-infinity": "{0} = '-infinity'",
+    "BC": "isfinite({0}) AND {0} < '0001-01-01'",
+    "after the year 9999": "isfinite({0}) AND {0} >= '10000-01-01'",
+}
+UNCARRIABLE: dict[Kind, dict[str, str]] = {
+    Kind.DATE: _DAY_LIMITS,
+    Kind.TIMESTAMP: _DAY_LIMITS,
+    Kind.INSTANT: _DAY_LIMITS,
+    Kind.TIME: {"24:00:00": "{0} = '24:00:00'"},
+}
+# What is selected instead of the column itself.
+_SELECTED = {
+    Kind.BYTES: "encode({0}, 'hex')",
+    # A single-precision number travels as the double that it is, not as its shortest spelling.
+    Kind.FLOAT: "{0}::float8",
+    Kind.INSTANT: "{0} AT TIME ZONE 'UTC'",
+}
+# How Arrow reads the text of a kind, where that is not the canonical type.
+_READ_AS = {Kind.BYTES: pa.large_string(), Kind.INSTANT: pa.timestamp("us")}
+_KEY_IS_ITS_TEXT = (Kind.INTEGER, Kind.TEXT)
+
+
+class _Reading:
+    """One scan: what to select, and how to read it."""
+
+    def __init__(self, table: Table, columns: Sequence[ScanColumn], key: tuple[str, ...]) -> None:
+        self._kinds = [scan_column.column.kind for scan_column in columns]
+        self._key = key
+        self._expressions = [
+            _SELECTED.get(scan_column.column.kind, "{0}").format(quote(scan_column.column.name))
+            for scan_column in columns
+        ]
+        self._types = [_READ_AS.get(kind, ARROW_TYPES[kind]) for kind in self._kinds]
+        # Where to find the text of each key column: in the column itself, or in one selected for it.
+        own = {scan_column.column.name: place for place, scan_column in enumerate(columns)}
+        self._key_places = []
+        for name in key:
+            if name in own and table.column(name).kind in _KEY_IS_ITS_TEXT:
+                self._key_places.append(own[name])
+            else:
+                self._key_places.append(len(self._expressions))
+                self._expressions.append(quote(name))
+                self._types.append(pa.string())
+        names = [str(place) for place in range(len(self._types))]
+        self._options = pa.csv.ConvertOptions(
+            column_types=dict(zip(names, self._types, strict=True)),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            true_values=["t"],
+            false_values=["f"],
+        )
+        self._names = names
+
+    def query(self, source: str, after: str | None) -> str:
+        """Return the SELECT of all rows, or of those after a position."""
+        parts = [f"SELECT {', '.join(self._expressions)} FROM {source}"]
+        key = ", ".join(quote(name) for name in self._key)
+        if after is not None:
+            parts.append(f"WHERE ({key}) > ({', '.join(literal(text) for text in json.loads(after))})")
+        if key:
+            parts.append(f"ORDER BY {key}")
+        return " ".join(parts)
+
+    def parse(self, data: bytes) -> pa.RecordBatch:
+        """Read whole lines of CSV; raises ``ArrowInvalid`` for a value its column's kind cannot hold."""
+        if not self._names:
+            return _rows_without_columns(data.count(b"\n"))
+        table = pa.csv.read_csv(
+            pa.BufferReader(data),
+            # One block, so that no value is cut in two.
+            read_options=pa.csv.ReadOptions(column_names=self._names, block_size=len(data) + 1),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+            convert_options=self._options,
+        )
+        [batch] = table.combine_chunks().to_batches()
+        arrays = list(batch.columns)
+        for place, kind in enumerate(self._kinds):
+            if kind is Kind.BYTES:
+                arrays[place] = _from_hex(arrays[place])
+            elif kind is Kind.INSTANT:
+                arrays[place] = arrays[place].cast(ARROW_TYPES[kind])
+        return pa.RecordBatch.from_arrays(arrays, names=self._names)
+
+    def scanned(self, batch: pa.RecordBatch) -> Scanned:
+        """Return a batch without what was selected for the position only, and the position."""
+        position = None
+        if self._key:
+            last = [str(batch.column(place)[-1].as_py()) for place in self._key_places]
+            position = json.dumps(last)
+        if not self._kinds:
+            return Scanned(_rows_without_columns(batch.num_rows), position)
+        return Scanned(batch.select(range(len(self._kinds))), position)
+
+
+async def _copy_out(connection: Driver, query: str, pieces: asyncio.Queue[bytes | None]) -> str:
+    """Fill the queue with pieces of about :data:`BATCH_BYTES`, each of whole rows, and ``None`` at the end.
+
+    PostgreSQL sends one message a row and asyncpg joins whole messages only. A full queue stops the reading,
+    and with it the server.
+    """
+    gathered: list[bytes] = []
+    size = 0
+
+    async def receive(data: bytes) -> None:
+        nonlocal size
+        gathered.append(data)
+        size += len(data)
+        if size >= BATCH_BYTES:
+            piece = b"".join(gathered)
+            gathered.clear()
+            size = 0
+            await pieces.put(piece)
+
+    try:
+        status = await connection.copy_from_query(query, output=receive, format="csv")
+    except Exception:
+        await pieces.put(None)
+        raise
+    if gathered:
+        await pieces.put(b"".join(gathered))
+    await pieces.put(None)
+    return status
+
+
+def _rows_without_columns(row_count: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_struct_array(pa.array([{}] * row_count, pa.struct([])))
+
+
+def _from_hex(array: pa.Array) -> pa.Array:
+    """Turn hexadecimal text into bytes, the whole buffer at once."""
+    offsets, data = _buffers(array, np.int64)
+    halves = pa.py_buffer((offsets // 2).astype(np.int32))
+    found = pa.Array.from_buffers(
+        pa.binary(), len(array), [None, halves, pa.py_buffer(binascii.unhexlify(data))]
+    )
+    return pc.if_else(array.is_valid(), found, pa.scalar(None, pa.binary()))
+
+
+def _buffers(array: pa.Array, offset_type: type[np.signedinteger[Any]]) -> tuple[Offsets, memoryview]:
+    """Return where each value of an array of texts ends, from 0, and all of them in one."""
+    _, offset_buffer, data = array.buffers()
+    offsets = np.frombuffer(offset_buffer, dtype=offset_type)[array.offset : array.offset + len(array) + 1]
+    return offsets.astype(np.int64) - offsets[0], memoryview(data or b"")[offsets[0] : offsets[-1]]
+
+
+# --- writing ------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def open_loader(engine: AsyncEngine, tables: Sequence[Table]) -> AsyncIterator[PostgreSQLLoader]:
+    """Open a connection on which no trigger fires and no foreign key is looked at.
+
+    The connection is thrown away afterwards, so that what it was allowed never comes back from the pool.
+    """
+    async with engine.connect() as connection:
+        try:
+            loader = PostgreSQLLoader(connection)
+            await loader.hold_back(tables)
+            yield loader
+        finally:
+            await connection.invalidate()
+
+
+class PostgreSQLLoader:
+    """One connection in loading mode."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self._schema = ""
+        self._before: list[str] = []
+        self._after: list[str] = []
+
+    async def hold_back(self, tables: Sequence[Table]) -> None:
+        """Hold triggers and foreign keys back for the session, or else triggers in every transaction."""
+        names = [table.name for table in tables]
+        async with self._connection.begin():
+            [(self._schema,)] = await self._fetch("SELECT current_schema()")
+            is_held = await self._hold_session_back()
+            for table, trigger, mode in await self._fetch(_TRIGGERS_OF, names):
+                # In a session that replicates, only triggers made for that still fire.
+                if mode == "O" and is_held:
+                    continue
+                alter = f"ALTER TABLE {self._qualified(table)}"
+                self._before.append(f"{alter} DISABLE TRIGGER {quote(trigger)}")
+                self._after.append(f"{alter} ENABLE {_MODES[mode]}TRIGGER {quote(trigger)}")
+            if not is_held:
+                await self._refuse_cycles(names)
+
+    async def _hold_session_back(self) -> bool:
+        """Say that this session replicates, and tell whether its role may; whoever may can grant it."""
+        try:
+            async with self._connection.begin_nested():
+                await self._connection.exec_driver_sql(_HOLD_BACK)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != NO_PERMISSION:
+                raise
+            return False
+        return True
+
+    async def _refuse_cycles(self, names: list[str]) -> None:
+        """Refuse tables whose foreign keys, which stay active, allow no order of loading."""
+        targets: dict[str, set[str]] = {}
+        for source, target in await self._fetch(_REFERENCES_OF, names):
+            targets.setdefault(source, set()).add(target)
+        while free := [table for table in targets if not targets[table] & targets.keys()]:
+            for table in free:
+                del targets[table]
+        if targets:
+            [(role,)] = await self._fetch("SELECT current_user::text")
+            raise Refused(
+                "Foreign keys of these tables go round in a circle, and this role may not hold them back",
+                where=", ".join(sorted(targets)),
+                next_step="Load as a superuser, or let one run (since PostgreSQL 15):"
+                f" GRANT SET ON PARAMETER session_replication_role TO {quote(role)}",
+            )
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Commit on the way out, roll back on an error; never nested."""
+        async with self._connection.begin():
+            # SQLAlchemy begins with its first statement, and COPY goes past it.
+            for statement in self._before or ["SELECT"]:
+                await self._connection.exec_driver_sql(statement)
+            yield
+            for statement in self._after:
+                await self._connection.exec_driver_sql(statement)
+
+    async def write(self, table: Table, columns: Sequence[ScanColumn], batch: pa.RecordBatch) -> None:
+        """Append rows by COPY; the server parses the text of every value."""
+        if not columns:
+            # The shortest way to rows of defaults; COPY would take no list of columns for all of them.
+            await self._connection.exec_driver_sql(
+                f"INSERT INTO {self._qualified(table.name)} SELECT FROM generate_series(1, {batch.num_rows})"
+            )
+            return
+        raw = await self._connection.get_raw_connection()
+        driver: Driver = raw.driver_connection  # type: ignore[assignment]
+        await driver.copy_to_table(
+            table.name,
+            schema_name=self._schema,
+            columns=[scan_column.column.name for scan_column in columns],
+            source=_csv_messages(batch),
+            format="csv",
+        )
+
+    async def execute(self, statement: Executable) -> None:
+        """Run one statement built with SQLAlchemy Core, in the transaction that is open."""
+        await self._connection.execute(statement)
+
+    def _qualified(self, table: str) -> str:
+        return f"{quote(self._schema)}.{quote(table)}"
+
+    async def _fetch(self, statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await self._connection.exec_driver_sql(statement, arguments)]
+
+
+_HOLD_BACK = "SET session_replication_role = replica"
+_MODES = {"O": "", "A": "ALWAYS ", "R": "REPLICA "}
+_CURRENT = "SELECT oid FROM pg_namespace WHERE nspname = current_schema()"
+_OF_TABLES = f"c.relname = ANY ($1::text[]) AND c.relnamespace = ({_CURRENT})"
+_TRIGGERS_OF = f"""
+SELECT c.relname::text, t.tgname::text, t.tgenabled::text
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND {_OF_TABLES}
+"""
+_REFERENCES_OF = f"""
+SELECT c.relname::text, f.relname::text
+FROM pg_constraint r JOIN pg_class c ON c.oid = r.conrelid JOIN pg_class f ON f.oid = r.confrelid
+WHERE r.contype = 'f' AND {_OF_TABLES}
+"""
+
+
+async def _csv_messages(batch: pa.RecordBatch) -> AsyncIterator[Any]:
+    """Write a batch as CSV, a slice at a time and the next one while the server parses."""
+    row_count = max(1, batch.num_rows * SLICE_BYTES // max(1, batch.nbytes))
+    for start in range(0, batch.num_rows, row_count):
+        text = await asyncio.to_thread(_csv, batch.slice(start, row_count))
+        for place in range(0, len(text), MESSAGE_BYTES):
+            yield text[place : place + MESSAGE_BYTES]
+
+
+def _csv(batch: pa.RecordBatch) -> memoryview:
+    arrays = [_to_hex(array) if pa.types.is_binary(array.type) else array for array in batch.columns]
+    text = io.BytesIO()
+    pa.csv.write_csv(
+        pa.RecordBatch.from_arrays(arrays, names=batch.schema.names),
+        text,
+        pa.csv.WriteOptions(include_header=False, quoting_style="needed"),
+    )
+    return text.getbuffer()
+
+
+def _to_hex(array: pa.Array) -> pa.Array:
+    """Turn bytes into PostgreSQL's hexadecimal text, the whole buffer at once."""
+    offsets, data = _buffers(array, np.int32)
+    digits = pa.Array.from_buffers(
+        pa.large_string(), len(array), [None, pa.py_buffer(offsets * 2), pa.py_buffer(binascii.hexlify(data))]
+    )
+    text = pc.binary_join_element_wise(
+        pa.scalar("\\x", pa.large_string()), digits, pa.scalar("", pa.large_string())
+    )
+    return pc.if_else(array.is_valid(), text, pa.scalar(None, pa.large_string()))

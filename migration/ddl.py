@@ -1,0 +1,259 @@
+"""Writes the statements that make a table and all that hangs on it; SQLAlchemy spells them.
+
+A table can be had in pieces (:func:`pieces`), each of which the target can be asked about alone, so
+that what it refuses is known by name before anything is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropConstraint, DropTable
+from sqlalchemy.types import TypeEngine
+
+from migration.model import Check, Column, ForeignKey, Index, Table, Unique, View
+
+ColumnType = Callable[[Column], TypeEngine[Any]]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One thing the target is asked to make: what it is called in a hazard, and the statement."""
+
+    what: str
+    table: str
+    name: str
+    statement: str
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes DDL for one engine.
+
+    Parameters
+    ----------
+    dialect
+        SQLAlchemy's dialect of the target.
+    column_type
+        The target's type for a column.
+    alters_constraints
+        Whether keys and checks can be added after the rows; else they are part of the table.
+    identifier_bytes
+        The longest name the engine keeps.
+    """
+
+    dialect: Dialect
+    column_type: ColumnType
+    alters_constraints: bool
+    identifier_bytes: int | None
+
+    def create_table(self, table: Table, *, complete: bool) -> str:
+        """Return CREATE TABLE; ``complete`` with every constraint in it, else with columns alone."""
+        return self._ddl(CreateTable(self._table(table, complete=complete)))
+
+    def drop_table(self, name: str) -> str:
+        """Return DROP TABLE."""
+        return self._ddl(DropTable(sa.Table(name, sa.MetaData())))
+
+    def before_rows(self, table: Table) -> list[str]:
+        """Return what makes a table ready for rows."""
+        return [self.create_table(table, complete=not self.alters_constraints)]
+
+    def after_rows(self, table: Table) -> list[Piece]:
+        """Return what is made once the rows are there, foreign keys left out."""
+        found = [] if not self.alters_constraints else list(self._constraints(table))
+        return found + list(self.indexes(table))
+
+    def foreign_keys(self, table: Table) -> list[Piece]:
+        """Return the foreign keys that are made when all tables and their keys are there."""
+        if not self.alters_constraints:
+            return []
+        built = self._table(table, complete=True)
+        return [
+            Piece("foreign-key", table.name, written_key(key), self._ddl(AddConstraint(constraint)))
+            for key, constraint in zip(table.foreign_keys, _of_type(built, (sa.ForeignKeyConstraint,)), strict=True)
+        ]
+
+    def drop_foreign_keys(self, table: Table) -> list[str]:
+        """Return what takes the foreign keys away again."""
+        if not self.alters_constraints:
+            return []
+        return [
+            self._ddl(DropConstraint(constraint, if_exists=True))
+            for constraint in _of_type(self._table(table, complete=True), (sa.ForeignKeyConstraint,))
+        ]
+
+    def indexes(self, table: Table) -> Iterator[Piece]:
+        """Return the indexes of a table."""
+        built = self._table(table, complete=False)
+        for index in table.indexes:
+            yield Piece("index", table.name, index.name, self._ddl(CreateIndex(self._index(built, index))))
+
+    def view(self, view: View) -> Piece:
+        """Return CREATE VIEW."""
+        return Piece("view", view.name, view.name, f"CREATE VIEW {self.quote(view.name)} AS {view.definition}")
+
+    def drop_view(self, view: View) -> str:
+        """Return DROP VIEW."""
+        return f"DROP VIEW IF EXISTS {self.quote(view.name)}"
+
+    def quote(self, name: str) -> str:
+        """Quote an identifier, always."""
+        return self.dialect.identifier_preparer.quote_identifier(name)
+
+    def pieces(self, table: Table) -> Iterator[Piece]:
+        """Return the table with just one of its expressions at a time, to learn which ones the target takes."""
+        bare = bare_table(table)
+        for column in table.columns:
+            if column.default is not None:
+                yield self._probe("default", bare, column.name, columns=_with(bare, column.name, default=column.default))
+            if column.generated is not None:
+                changed = _with(bare, column.name, generated=column.generated)
+                yield self._probe("generated", bare, column.name, columns=changed)
+        for check in table.checks:
+            yield self._probe("check", bare, check.name or check.condition, checks=(check,))
+
+    def _probe(self, what: str, bare: Table, name: str, **changes: Any) -> Piece:
+        return Piece(what, bare.name, name, self.create_table(replace(bare, **changes), complete=True))
+
+    # --- building -------------------------------------------------------------------------------------
+
+    def _constraints(self, table: Table) -> Iterator[Piece]:
+        built = self._table(table, complete=True)
+        if table.primary_key:
+            yield Piece("primary-key", table.name, ", ".join(table.primary_key), self._ddl(AddConstraint(built.primary_key)))
+        names = [("unique", ", ".join(unique.columns)) for unique in table.uniques]
+        names += [("check", check.name or check.condition) for check in table.checks]
+        constraints = _of_type(built, (sa.UniqueConstraint, sa.CheckConstraint))
+        for (what, name), constraint in zip(names, constraints, strict=True):
+            yield Piece(what, table.name, name, self._ddl(AddConstraint(constraint)))
+
+    def _table(self, table: Table, *, complete: bool) -> sa.Table:
+        # Quoted always: a name keeps its spelling on engines that fold, and reserved words need no list.
+        built = sa.Table(
+            sa.quoted_name(table.name, True),
+            sa.MetaData(),
+            *[self._column(table, column, complete) for column in table.columns],
+            sqlite_autoincrement=any(column.never_reuses and column.automatic for column in table.columns),
+        )
+        if not complete:
+            return built
+        if self.alters_constraints and table.primary_key:
+            name = self._name(table, table.primary_key, "pkey")
+            built.append_constraint(sa.PrimaryKeyConstraint(*[built.c[key] for key in table.primary_key], name=name))
+        elif len(table.primary_key) > 1:
+            built.append_constraint(sa.PrimaryKeyConstraint(*[built.c[key] for key in table.primary_key]))
+        for unique in table.uniques:
+            built.append_constraint(self._unique(table, built, unique))
+        for position, check in enumerate(table.checks):
+            built.append_constraint(self._check(table, check, position))
+        for key in table.foreign_keys:
+            built.append_constraint(self._foreign_key(table, built, key))
+        return built
+
+    def _column(self, table: Table, column: Column, complete: bool) -> sa.Column[Any]:
+        arguments: list[Any] = []
+        if column.generated is not None:
+            arguments.append(sa.Computed(_literal(column.generated), persisted=True))
+        elif column.automatic and self.alters_constraints:
+            arguments.append(sa.Identity(always=column.always_automatic))
+        return sa.Column(
+            sa.quoted_name(column.name, True),
+            self.column_type(column),
+            *arguments,
+            nullable=column.nullable,
+            server_default=None if column.default is None else _literal(self._default(column)),
+            # A key of one column is part of the column where that is how it comes to number itself.
+            primary_key=complete and not self.alters_constraints and table.primary_key == (column.name,),
+            autoincrement=column.automatic,
+        )
+
+    def _default(self, column: Column) -> str:
+        """An expression that is no plain literal stands in parentheses, which every engine takes."""
+        text = str(column.default)
+        plain = text.replace("_", "").replace(".", "").lstrip("+-").isalnum() or (
+            text[0] == text[-1] == "'" and "'" not in text[1:-1].replace("''", "")
+        )
+        return text if plain or text.startswith("(") else f"({text})"
+
+    def _unique(self, table: Table, built: sa.Table, unique: Unique) -> sa.UniqueConstraint:
+        name = unique.name or self._name(table, unique.columns, "key")
+        return sa.UniqueConstraint(*[built.c[column] for column in unique.columns], name=name)
+
+    def _check(self, table: Table, check: Check, position: int) -> sa.CheckConstraint:
+        name = check.name or self._name(table, (str(position + 1),), "check")
+        return sa.CheckConstraint(_literal(check.condition), name=name)
+
+    def _foreign_key(self, table: Table, built: sa.Table, key: ForeignKey) -> sa.ForeignKeyConstraint:
+        # The other table is only a name here: it is made, or there already.
+        other = built if key.target_table == table.name else self._other(built.metadata, key)
+        return sa.ForeignKeyConstraint(
+            [built.c[name] for name in key.columns],
+            [other.c[name] for name in key.target_columns],
+            name=key.name or self._name(table, key.columns, "fkey"),
+            ondelete=key.on_delete,
+            onupdate=key.on_update,
+        )
+
+    def _other(self, metadata: sa.MetaData, key: ForeignKey) -> sa.Table:
+        name = sa.quoted_name(key.target_table, True)
+        columns = [sa.Column(sa.quoted_name(column, True), sa.Integer) for column in key.target_columns]
+        return sa.Table(name, metadata, *columns, extend_existing=True)
+
+    def _index(self, built: sa.Table, index: Index) -> sa.Index:
+        parts: list[Any] = []
+        for part in index.parts:
+            column: Any = sa.text(_escaped(f"({part.text})")) if part.is_expression else built.c[part.text]
+            if part.collation:
+                column = sa.collate(column, part.collation)
+            parts.append(sa.desc(column) if part.descending else column)
+        condition = {} if index.condition is None else {f"{self.dialect.name}_where": _literal(index.condition)}
+        method = {} if index.method is None else {f"{self.dialect.name}_using": index.method}
+        return sa.Index(sa.quoted_name(index.name, True), *parts, unique=index.unique, _table=built, **condition, **method)
+
+    def _name(self, table: Table, columns: Sequence[str], suffix: str) -> str:
+        """Name what has no name, so that it can be dropped again; never longer than the engine keeps."""
+        name = "_".join([table.name, *columns, suffix])
+        if self.identifier_bytes is not None and len(name.encode()) > self.identifier_bytes:
+            mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+            room = self.identifier_bytes - len(mark) - len(suffix) - 2
+            name = f"{name.encode()[:room].decode(errors='ignore')}_{mark}_{suffix}"
+        return name
+
+    def _ddl(self, element: Any) -> str:
+        return str(element.compile(dialect=self.dialect)).strip()
+
+
+def bare_table(table: Table) -> Table:
+    """Return a table less everything that is an expression, and less its keys."""
+    columns = tuple(replace(column, default=None, generated=None, automatic=False) for column in table.columns)
+    return Table(name=table.name, columns=columns)
+
+
+def _with(table: Table, name: str, **changes: Any) -> tuple[Column, ...]:
+    return tuple(replace(column, **changes) if column.name == name else column for column in table.columns)
+
+
+def _of_type(built: sa.Table, types: tuple[type[sa.Constraint], ...]) -> list[sa.Constraint]:
+    """Return constraints in the order in which they were added, which is the order of the model."""
+    kept = [constraint for constraint in built.constraints if isinstance(constraint, types)]
+    return sorted(kept, key=lambda constraint: constraint._creation_order)
+
+
+def written_key(key: ForeignKey) -> str:
+    """Name a foreign key by what it says."""
+    return f"({', '.join(key.columns)}) -> {key.target_table}({', '.join(key.target_columns)})"
+
+
+def _literal(sql: str) -> Any:
+    return sa.text(_escaped(sql))
+
+
+def _escaped(sql: str) -> str:
+    # A colon would be a parameter to SQLAlchemy.
+    return sql.replace(":", "\\:")
