@@ -10,7 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Budget:
-    """One limit on one statistic of some operations; either `at_most` or `at_least` is set."""
+    """One limit on one statistic of some operations; either `at_most` or `at_least` is set.
+
+    With `backends`, it speaks of these only; without, of all.
+    """
 
     name: str
     operations: tuple[str, ...]
@@ -18,6 +21,11 @@ class Budget:
     unit: str
     at_most: float | None = None
     at_least: float | None = None
+    backends: tuple[str, ...] = ()
+
+    def speaks_of(self, operation: str, backend: str) -> bool:
+        """Tell whether results of this operation on this backend are held against it."""
+        return operation in self.operations and (not self.backends or backend in self.backends)
 
     def __post_init__(self) -> None:
         if (self.at_most is None) == (self.at_least is None):
@@ -32,4 +40,10 @@ def read_budgets() -> tuple[Budget, ...]:
 def parsed_budgets(text: str) -> tuple[Budget, ...]:
     """Read budgets from TOML text; a misspelt key is an error, never an unlimited budget."""
     entries: list[dict[str, Any]] = tomllib.loads(text)["budgets"]
-    return tuple(Budget(**{**entry, "operations": tuple(entry["operations"])}) for entry in entries)
+    return tuple(as_budget(entry) for entry in entries)
+
+
+def as_budget(entry: dict[str, Any]) -> Budget:
+    """Make a budget of what TOML or JSON says about it."""
+    lists = {key: tuple(value) for key, value in entry.items() if isinstance(value, list)}
+    return Budget(**{**entry, **lists})

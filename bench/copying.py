@@ -29,7 +29,7 @@ ROWS_SMALL = 2_000
 """Enough to run every step; a test does so on every commit."""
 
 REPETITIONS = 3
-"""A million rows settle a ratio in one run; a hundred thousand take a second, and one second is a guess."""
+"""One run of a ratio is a guess; where the three disagree about a limit, the verdict is unproved."""
 
 COPY_FIGURES: Mapping[str, str] = {
     "copied_rows_per_s": "rows/s",

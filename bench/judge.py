@@ -66,7 +66,8 @@ def judged_measurement(measurement: Measurement, budgets: Iterable[Budget]) -> t
     return tuple(
         _judgement(measurement, measurement.latency_ms(budget.statistic), budget)
         for budget in budgets
-        if measurement.operation in budget.operations and budget.statistic in measurement.statistics_ns
+        if budget.speaks_of(measurement.operation, measurement.backend)
+        and budget.statistic in measurement.statistics_ns
     )
 
 
@@ -75,7 +76,7 @@ def judged_figure(figure: Figure, budgets: Iterable[Budget]) -> tuple[Judgement,
     return tuple(
         _judgement(figure, figure.bounded(), budget)
         for budget in budgets
-        if figure.operation in budget.operations and budget.statistic == figure.name
+        if budget.speaks_of(figure.operation, figure.backend) and budget.statistic == figure.name
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import psutil
 
-from bench.budgets import Budget
+from bench.budgets import as_budget
 from bench.judge import Judgement, Verdict
 from bench.measurement import Bounded, Figure, Measurement
 
@@ -99,10 +99,12 @@ def _measurement(entry: dict[str, Any]) -> Measurement:
 
 
 def _judgement(entry: dict[str, Any]) -> Judgement:
-    budget = Budget(**{**entry["budget"], "operations": tuple(entry["budget"]["operations"])})
-    verdict = Verdict(entry["verdict"])
     return Judgement(
-        **{**entry, "budget": budget, "bounded": Bounded(**entry["bounded"]), "verdict": verdict}
+        budget=as_budget(entry["budget"]),
+        operation=entry["operation"],
+        backend=entry["backend"],
+        bounded=Bounded(**entry["bounded"]),
+        verdict=Verdict(entry["verdict"]),
     )
 
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -91,18 +92,21 @@ def _latencies(run: Run) -> Table:
 
 
 def _figures(run: Run) -> Table:
-    table = Table(title="Copying")
-    for heading in ("figure", "operation", "backend"):
+    table = Table(title="Copying and proving, every repetition")
+    for heading in ("figure", "databases"):
         table.add_column(heading)
     for heading in ("median", "least", "most", "unit"):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
     for figure in run.figures:
-        bounded = figure.bounded()
-        values = (f"{value:,.6g}" for value in (bounded.value, bounded.lower, bounded.upper or 0))
+        values = (_readable(summed_up(figure.repetitions)) for summed_up in (median, min, max))
         verdict = _verdict(run, figure)
-        table.add_row(figure.name, figure.operation, figure.backend, *values, figure.unit, verdict)
+        table.add_row(figure.name, figure.backend, *values, figure.unit, verdict)
     return table
+
+
+def _readable(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"
 
 
 def _verdict(run: Run, result: Measurement | Figure) -> str:

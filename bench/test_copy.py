@@ -34,9 +34,6 @@ from bench.subject import engine_description
 
 pytestmark = pytest.mark.benchmark(group="copy", timer=CLOCK.now_s)
 
-SETTLED_BY_ONE_RUN_ROWS = 1_000_000
-"""From here on one repetition is enough."""
-
 
 @pytest.fixture
 def rows(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> int:
@@ -46,11 +43,6 @@ def rows(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> int:
 @pytest.fixture
 def source(request: pytest.FixtureRequest, rows: int) -> Path:
     return cached(messages_only(rows, request.config.getoption("--bench-seed")))
-
-
-@pytest.fixture
-def repetitions(rows: int) -> int:
-    return 1 if rows >= SETTLED_BY_ONE_RUN_ROWS else REPETITIONS
 
 
 def judge_and_keep(
@@ -76,7 +68,6 @@ def postgresql_url(fresh_url: FreshUrl) -> str:
 
 async def test_copy_messages_to_postgresql(
     rows: int,
-    repetitions: int,
     source: Path,
     postgresql_url: str,
     benchmark: BenchmarkFixture,
@@ -87,7 +78,7 @@ async def test_copy_messages_to_postgresql(
     connection = await asyncpg.connect(postgresql_url)
     try:
         report.add_engine(await engine_description(postgresql_url))
-        for _ in range(repetitions):
+        for _ in range(REPETITIONS):
             await empty_messages_table(connection)
             await connection.execute("CHECKPOINT")
             outcomes.append(await copied_in_a_child(f"sqlite:///{source}", postgresql_url))
@@ -99,10 +90,10 @@ async def test_copy_messages_to_postgresql(
 
 
 async def test_copy_messages_to_sqlite(
-    rows: int, repetitions: int, source: Path, tmp_path: Path, benchmark: BenchmarkFixture, report: Report
+    rows: int, source: Path, tmp_path: Path, benchmark: BenchmarkFixture, report: Report
 ) -> None:
     outcomes = []
-    for number in range(repetitions):
+    for number in range(REPETITIONS):
         target = tmp_path / f"target-{number}.db"
         with closing(sqlite3.connect(target)) as connection:
             connection.executescript(table_script("sqlite", "messages"))

@@ -166,9 +166,14 @@ def _tables(schema: Schema) -> dict[str, tuple[str, ...]]:
 
 
 def _make_folder(folder: Path, made: str) -> Path:
-    """Make the folder of one backup: a second backup never finds the first in its way."""
+    """Make the folder of one backup; a second one of the same moment gets another."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    inside = folder / f"backup-{made.replace(':', '').replace('-', '')}"
+    name = f"backup-{made.replace(':', '').replace('-', '')}"
+    inside, number = folder / name, 1
+    while inside.exists():
+        number += 1
+        inside = folder / f"{name}-{number}"
+    # Fails, rather than share a folder, when somebody else was quicker.
     inside.mkdir(mode=0o700)
     return inside
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,8 +32,9 @@ CHECKPOINTS = sa.Table(
     sa.Column("is_finished", sa.Boolean, nullable=False),
 )
 SAVED_PREFIX = "migration_bench_saved_"
-# The row of the whole run: its position lists the views it makes, and it is finished when all that
-# follows the rows (keys, indexes, views, numbers) is made, which is one transaction.
+# The row of the whole run. Its position holds what belongs to no table (views, the schema before, ...), and
+# it is finished when all that follows the rows (keys, indexes, views, numbers) is made, which is one
+# transaction.
 WHOLE_RUN = ""
 
 
@@ -64,34 +64,87 @@ class Before:
     next_number: int | None = None
 
 
+@dataclass(frozen=True)
+class Begun:
+    """What a run has put into its target, and what that was before: all it takes to have it back.
+
+    Told by the target alone, so that a source which was changed or lost keeps nobody from undoing.
+
+    Attributes
+    ----------
+    tables, views
+        What the run has made; views in the order in which they were made.
+    before
+        What the tables that were there already were, by table.
+    saved
+        Where rows were put aside, by table.
+    schema
+        Fingerprint of the schema before.
+    is_undoing
+        Whether somebody began to undo it; from then on it can only be undone.
+    """
+
+    tables: frozenset[str] = frozenset()
+    views: tuple[str, ...] = ()
+    before: Mapping[str, Before] = field(default_factory=dict)
+    saved: Mapping[str, str] = field(default_factory=dict)
+    schema: str = ""
+    is_undoing: bool = False
+
+    @property
+    def made(self) -> frozenset[str]:
+        """Names of the tables and views that the run has made."""
+        return self.tables.union(self.views)
+
+
 def first_checkpoints(plan: Plan, before: Mapping[str, Before]) -> dict[str, Checkpoint]:
     """Return the checkpoints of a plan of which nothing is copied yet, by table."""
     name = plan.fingerprint
-    views = json.dumps([view.name for view in plan.views])
-    checkpoints = {WHOLE_RUN: Checkpoint(WHOLE_RUN, name, False, 0, "", None, views, 0, False)}
+    replaced = [table.target.name for table in plan.tables if table.replaces_rows]
+    run = {
+        "views": [view.name for view in plan.views],
+        "saved": {table: f"{SAVED_PREFIX}{number}" for number, table in enumerate(replaced)},
+        "schema": plan.target_fingerprint,
+    }
+    checkpoints = {WHOLE_RUN: Checkpoint(WHOLE_RUN, name, False, 0, "", None, json.dumps(run), 0, False)}
     for table in plan.tables:
         own = before.get(table.target.name, Before())
         checkpoints[table.target.name] = Checkpoint(
-            table.target.name, name, table.is_new, own.digest.row_count, str(own.digest), own.next_number, None, 0, False
+            table=table.target.name,
+            plan=name,
+            is_new=table.is_new,
+            own_row_count=own.digest.row_count,
+            own_digest=str(own.digest),
+            own_next_number=own.next_number,
+            position=None,
+            row_count=0,
+            is_finished=False,
         )
     return checkpoints
 
 
-def before_of(checkpoints: Mapping[str, Checkpoint]) -> dict[str, Before]:
-    """Return what the tables that are not new were before anything was written."""
-    return {
-        name: Before(Digest(checkpoint.own_row_count, int(checkpoint.own_digest, 16)), checkpoint.own_next_number)
-        for name, checkpoint in checkpoints.items()
-        if name != WHOLE_RUN and not checkpoint.is_new
-    }
-
-
-def made_by(checkpoints: Mapping[str, Checkpoint]) -> frozenset[str]:
-    """Return the names of the tables and views that an interrupted run has made."""
-    tables = {name for name, checkpoint in checkpoints.items() if checkpoint.is_new}
-    run = checkpoints.get(WHOLE_RUN)
-    views = json.loads(run.position or "[]") if run is not None and run.is_finished else []
-    return frozenset(tables.union(views))
+def begun(checkpoints: Mapping[str, Checkpoint]) -> Begun:
+    """Return what the checkpoints of a target tell of the run that wrote them."""
+    if not checkpoints:
+        return Begun()
+    whole = checkpoints[WHOLE_RUN]
+    run = json.loads(whole.position or "{}")
+    tables = [checkpoint for name, checkpoint in checkpoints.items() if name != WHOLE_RUN]
+    return Begun(
+        tables=frozenset(checkpoint.table for checkpoint in tables if checkpoint.is_new),
+        # They are made with the rest of what follows the rows, or not at all.
+        views=tuple(run["views"]) if whole.is_finished else (),
+        before={
+            checkpoint.table: Before(
+                Digest(checkpoint.own_row_count, int(checkpoint.own_digest, 16)), checkpoint.own_next_number
+            )
+            for checkpoint in tables
+            if not checkpoint.is_new
+        },
+        saved=run["saved"],
+        schema=run["schema"],
+        is_undoing=run.get("is_undoing", False),
+    )
 
 
 async def create_checkpoints(connection: AsyncConnection, checkpoints: Iterable[Checkpoint]) -> None:
@@ -106,12 +159,8 @@ async def read_checkpoints(connection: AsyncConnection) -> dict[str, Checkpoint]
     """Return the checkpoints by table; none when no migration is under way."""
     if not await connection.run_sync(lambda sync: sa.inspect(sync).has_table(CHECKPOINTS.name)):
         return {}
-    rows = (await connection.execute(sa.select(CHECKPOINTS))).mappings().all()
-    return {row["table_name"]: Checkpoint(table=row["table_name"], **_rest(row)) for row in rows}
-
-
-def _rest(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "table_name"}
+    rows = [dict(row) for row in (await connection.execute(sa.select(CHECKPOINTS))).mappings()]
+    return {name: Checkpoint(table=name, **row) for row in rows for name in [row.pop("table_name")]}
 
 
 async def drop_checkpoints(connection: AsyncConnection) -> None:
@@ -133,6 +182,12 @@ def run_finished() -> sa.Update:
     return CHECKPOINTS.update().where(CHECKPOINTS.c.table_name == WHOLE_RUN).values(is_finished=True)
 
 
+def run_undoing(checkpoints: Mapping[str, Checkpoint]) -> sa.Update:
+    """Return the statement that goes into the transaction with which undoing begins."""
+    run = {**json.loads(checkpoints[WHOLE_RUN].position or "{}"), "is_undoing": True}
+    return CHECKPOINTS.update().where(CHECKPOINTS.c.table_name == WHOLE_RUN).values(position=json.dumps(run))
+
+
 def check_same_plan(checkpoints: Iterable[Checkpoint], plan: Plan) -> None:
     """Refuse to go on with checkpoints of another plan.
 
@@ -143,6 +198,8 @@ def check_same_plan(checkpoints: Iterable[Checkpoint], plan: Plan) -> None:
     """
     if any(checkpoint.plan != plan.fingerprint for checkpoint in checkpoints):
         raise PlanChanged(
-            "The migration in the target was begun under another plan: a schema, a type or the mapping has changed",
-            next_step="Go on with what it was begun with, or undo it with 'migration rollback' and begin anew",
+            "The migration in the target was begun under another plan: a schema, a type or the mapping has "
+            "changed",
+            done="What it has written is still there",
+            next_step="Go on with what it was begun with, or undo it with 'migration rollback'",
         )

@@ -7,7 +7,7 @@ cannot look raises; that is never the same as having found no difference.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from migration.database import Database
 from migration.difference import SAMPLES, CheckResult, Difference
 from migration.look import clause, count_rows, orphan_condition
-from migration.model import Schema
+from migration.model import Column, Index, Schema, Table
 from migration.plan import Plan, TablePlan, label
 from migration.verify import Side, Sum
 
@@ -24,7 +24,8 @@ from migration.verify import Side, Sum
 class Proof:
     """What checks look at: the plan, the target's schema as it is now, and both sides, freshly opened.
 
-    ``sums`` holds what reading each table whole came to, once that is done.
+    ``left_behind`` names columns of the source (table, column) that the target does not have and that
+    nobody has accepted to lose; ``sums`` holds what reading each table whole came to, once that is done.
     """
 
     plan: Plan
@@ -32,6 +33,7 @@ class Proof:
     source: Side
     target: Side
     target_database: Database
+    left_behind: tuple[tuple[str, str], ...] = ()
     sums: dict[str, tuple[Sum, Sum]] = field(default_factory=dict)
 
     @property
@@ -45,68 +47,102 @@ Check = Callable[[Proof], Awaitable[CheckResult]]
 
 async def check_tables(proof: Proof) -> CheckResult:
     """Every planned table exists."""
-    missing = [table.target.name for table in proof.plan.tables if not proof.target_schema.has(table.target.name)]
+    missing = [
+        table.target.name for table in proof.plan.tables if not proof.target_schema.has(table.target.name)
+    ]
     return _result("tables", len(proof.plan.tables), [Difference("missing table", name) for name in missing])
 
 
 async def check_columns(proof: Proof) -> CheckResult:
     """Every planned column exists, and means and allows what it should."""
-    found, looked_at = [], 0
+    found: list[Difference] = []
+    looked_at = 0
+    # Where any column holds any value, its declared type is no more than a hint.
+    has_types = not proof.target.traits.keeps_storage_classes
     for table in proof.tables:
         there = {column.name: column for column in proof.target_schema.table(table.target.name).columns}
+        looked_at += len(table.target.columns)
         for planned in table.target.columns:
-            looked_at += 1
-            column = there.get(planned.name)
-            place = {"table": table.target.name, "column": planned.name}
-            if column is None:
-                found.append(Difference("missing column", **place))
-                continue
-            if column.nullable and not planned.nullable:
-                found.append(Difference("column may be NULL", **place, source="NOT NULL", target="NULL"))
-            if (column.default is None) != (planned.default is None) and not column.automatic:
-                found.append(
-                    Difference("default", **place, source=planned.default or "none", target=column.default or "none")
-                )
-            if (column.generated is None) != (planned.generated is None):
-                found.append(Difference("generated column", **place, source=planned.generated or "no", target=column.generated or "no"))
-            if planned.automatic and not column.automatic:
-                found.append(Difference("column does not number itself", **place))
+            column_there = there.get(planned.name)
+            if column_there is None:
+                found.append(Difference("missing column", table.target.name, column=planned.name))
+            else:
+                found += _column_differences(table.target.name, planned, column_there, has_types=has_types)
     return _result("columns", looked_at, found)
+
+
+def _column_differences(
+    table: str, planned: Column, there: Column, *, has_types: bool
+) -> Iterator[Difference]:
+    place = {"table": table, "column": planned.name}
+    if has_types and there.kind is not planned.kind:
+        sides = {"source": planned.kind.value, "target": f"{there.declared} ({there.kind.value})"}
+        yield Difference("type", **place, **sides)
+    if there.nullable and not planned.nullable:
+        yield Difference("column may be NULL", **place, source="NOT NULL", target="NULL")
+    if (there.default is None) != (planned.default is None) and not there.automatic:
+        sides = {"source": planned.default or "none", "target": there.default or "none"}
+        yield Difference("default", **place, **sides)
+    if (there.generated is None) != (planned.generated is None):
+        sides = {"source": planned.generated or "no", "target": there.generated or "no"}
+        yield Difference("generated column", **place, **sides)
+    if planned.automatic and not there.automatic:
+        yield Difference("column does not number itself", **place)
 
 
 async def check_indexes(proof: Proof) -> CheckResult:
     """Every planned key, uniqueness rule and index exists, on the same columns; so does every CHECK."""
-    found, looked_at = [], 0
+    found: list[Difference] = []
+    looked_at = 0
     for table in proof.tables:
-        there = proof.target_schema.table(table.target.name)
-        unique_columns = {unique.columns for unique in there.uniques}
-        indexes = {(index.name, index.unique, index.condition is None, len(index.parts)) for index in there.indexes}
-        if table.target.primary_key != there.primary_key:
-            found.append(_changed(table, "primary key", table.target.primary_key, there.primary_key))
-        for unique in table.target.uniques:
-            if unique.columns not in unique_columns:
-                found.append(_changed(table, "missing unique constraint", unique.columns, ()))
-        for index in table.target.indexes:
-            if (index.name, index.unique, index.condition is None, len(index.parts)) not in indexes:
-                found.append(Difference("missing index", table.target.name, index.name))
-        if len(there.checks) < len(table.target.checks):
-            found.append(_changed(table, "missing check", [c.condition for c in table.target.checks], [c.condition for c in there.checks]))
-        looked_at += 1 + len(table.target.uniques) + len(table.target.indexes) + len(table.target.checks)
+        found += _index_differences(table, proof.target_schema.table(table.target.name))
+        planned = table.target
+        looked_at += 1 + len(planned.uniques) + len(planned.indexes) + len(planned.checks)
     return _result("indexes", looked_at, found)
+
+
+def _index_differences(table: TablePlan, there: Table) -> Iterator[Difference]:
+    planned, name = table.target, table.target.name
+    if planned.primary_key != there.primary_key:
+        yield _changed(table, "primary key", planned.primary_key, there.primary_key)
+    unique_columns = {unique.columns for unique in there.uniques}
+    for unique in planned.uniques:
+        if unique.columns not in unique_columns:
+            yield _changed(table, "missing unique constraint", unique.columns, ())
+    indexes = {_shape(index) for index in there.indexes}
+    yield from (
+        Difference("missing index", name, index.name)
+        for index in planned.indexes
+        if _shape(index) not in indexes
+    )
+    names = {check.name for check in there.checks}
+    missing = [check for check in planned.checks if check.name is not None and check.name not in names]
+    if missing or len(there.checks) < len(planned.checks):
+        conditions = [check.condition for check in missing or planned.checks]
+        yield _changed(table, "missing check", conditions, [check.condition for check in there.checks])
+
+
+def _shape(index: Index) -> tuple[object, ...]:
+    """Return what must be the same of an index; the server spells expressions in its own way."""
+    parts = tuple((None if part.is_expression else part.text, part.descending) for part in index.parts)
+    return index.name, index.unique, index.condition is None, parts
 
 
 async def check_foreign_keys(proof: Proof) -> CheckResult:
     """Every planned foreign key exists, with what it does on deletion and change."""
-    found, looked_at = [], 0
+    found: list[Difference] = []
+    looked_at = 0
     for table in proof.tables:
         there = {
             (key.columns, key.target_table, key.target_columns, key.on_delete, key.on_update)
             for key in proof.target_schema.table(table.target.name).foreign_keys
         }
-        for key in table.target.foreign_keys:
-            looked_at += 1
-            if (key.columns, key.target_table, key.target_columns, key.on_delete, key.on_update) not in there:
-                found.append(Difference("missing foreign key", table.target.name, label(key)))
+        looked_at += len(table.target.foreign_keys)
+        found += [
+            Difference("missing foreign key", table.target.name, label(key))
+            for key in table.target.foreign_keys
+            if (key.columns, key.target_table, key.target_columns, key.on_delete, key.on_update) not in there
+        ]
     return _result("foreign keys", looked_at, found)
 
 
@@ -119,6 +155,13 @@ async def check_views(proof: Proof) -> CheckResult:
             name = sa.table(sa.quoted_name(view.name, True))
             await proof.target.snapshot.rows(sa.select(sa.literal(1)).select_from(name).limit(1))
     return _result("views", len(proof.plan.views), found)
+
+
+async def check_left_behind(proof: Proof) -> CheckResult:
+    """No column of the source stays behind, unless that was accepted."""
+    looked_at = sum(len(table.source.columns) for table in proof.plan.tables)
+    found = [Difference("missing column", table, column=column) for table, column in proof.left_behind]
+    return _result("left behind", looked_at, found)
 
 
 async def check_row_counts(proof: Proof) -> CheckResult:
@@ -139,12 +182,14 @@ async def check_relationships(proof: Proof) -> CheckResult:
         there = proof.target_schema.table(table.target.name)
         for key in there.foreign_keys:
             looked_at += 1
-            child = clause(there, "child")
+            child = clause(there).alias("child")
             condition = orphan_condition(child, key, is_there=proof.target_schema.has(key.target_table))
             statement = sa.select(sa.func.count()).select_from(child).where(condition)
             ((count,),) = await proof.target.snapshot.rows(statement)
             if count:
-                found.append(Difference("rows that refer to nothing", there.name, label(key), target=f"{count} rows"))
+                found.append(
+                    Difference("rows that refer to nothing", there.name, label(key), target=f"{count} rows")
+                )
     return _result("relationships", looked_at, found)
 
 
@@ -168,16 +213,25 @@ async def check_sequences(proof: Proof) -> CheckResult:
             continue
         looked_at += 1
         there = proof.target_schema.table(table.target.name)
-        async with proof.target_database.control() as connection:
-            number = await proof.target_database.backend.try_next_number(connection, there)
+        number: int | None = None
+        if any(column.automatic for column in there.columns):
+            async with proof.target_database.control() as connection:
+                number = await proof.target_database.backend.try_next_number(connection, there)
         if number != table.next_number:
-            found.append(Difference("next number", table.target.name, source=str(table.next_number), target=str(number)))
+            sides = {"source": str(table.next_number), "target": "none" if number is None else str(number)}
+            found.append(Difference("next number", table.target.name, **sides))
     return _result("sequences", looked_at, found)
 
 
-SCHEMA_CHECKS: tuple[Check, ...] = (check_tables, check_columns, check_indexes, check_foreign_keys, check_views)
+SCHEMA_CHECKS: tuple[Check, ...] = (
+    check_tables,
+    check_columns,
+    check_indexes,
+    check_foreign_keys,
+    check_views,
+)
 # Row counts before content, so that a report begins with the simplest thing that is wrong.
-COUNT_CHECKS: tuple[Check, ...] = (check_row_counts, check_relationships)
+COUNT_CHECKS: tuple[Check, ...] = (check_left_behind, check_row_counts, check_relationships)
 # This one needs what reading everything has summed up.
 AFTER_CONTENT: tuple[Check, ...] = (check_timestamps,)
 # This one inserts rows (and takes them back), for which nobody else may be reading.

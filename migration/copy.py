@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -20,7 +20,8 @@ from migration.look import clause, own_kind
 from migration.model import Chunk, ScanColumn, Traits
 from migration.plan import Plan, TablePlan
 from migration.progress import Progress, Step
-from migration.values import convert, show_at
+from migration.spelling import show_at
+from migration.values import convert
 
 # Chunks read ahead of the one being written: one ready, one in the making.
 AHEAD = 1
@@ -88,14 +89,18 @@ async def _copy_table(
 
 async def _read_ahead(
     table: TablePlan, snapshot: Snapshot, traits: Traits, after: str | None
-) -> AsyncIterator[tuple[pa.RecordBatch, str | None]]:
+) -> AsyncGenerator[tuple[pa.RecordBatch, str | None], None]:
     """Read and convert the next chunk while the one before is being written."""
     ready: asyncio.Queue[tuple[pa.RecordBatch, str | None] | None] = asyncio.Queue(AHEAD)
 
     async def read() -> None:
         columns = [ScanColumn(column.source, column.kind) for column in table.written]
-        async for scanned in snapshot.scan(table.source, columns, in_order=True, after=after):
-            await ready.put((await asyncio.to_thread(_carried, table, scanned.batch, traits), scanned.position))
+        async with contextlib.aclosing(
+            snapshot.scan(table.source, columns, in_order=True, after=after)
+        ) as scan:
+            async for scanned in scan:
+                carried = await asyncio.to_thread(_carried, table, scanned.batch, traits)
+                await ready.put((carried, scanned.position))
         await ready.put(None)
 
     reader = asyncio.create_task(read())
@@ -128,4 +133,7 @@ def _carried(table: TablePlan, batch: pa.RecordBatch, traits: Traits) -> pa.Reco
                 next_step="The source has changed since it was looked at; run the migration again",
             )
         arrays.append(converted.array)
+    if not arrays:
+        # All that is carried is how many rows there are.
+        return batch
     return pa.RecordBatch.from_arrays(arrays, names=[str(i) for i in range(len(arrays))])

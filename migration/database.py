@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import Executable
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from migration.backends import Backend, Loader, Snapshot, backend_for, file_url
+from migration.backends import Backend, Loader, Scanned, Snapshot, backend_for, file_url
 from migration.ddl import Writer
 from migration.errors import MigrationError, SourceUnusable, TargetUnusable, UsageError
-from migration.model import Schema, Table
+from migration.model import ScanColumn, Schema, Table
 from migration.redaction import redact_url, scrub, secrets_of
+
+# Drivers that rows go through, past SQLAlchemy: what they raise comes as it is.
+_ROW_DRIVERS = ("asyncpg", "adbc_driver_manager")
 
 
 class Database:
@@ -29,10 +35,14 @@ class Database:
         Where it is.
     is_source
         Whether rows come from it; then it is opened read-only, and nothing is ever written to it.
+    secrets
+        What must not be in anything that is said of it, where the text that was typed tells more of
+        it than the URL parsed from that text.
     """
 
-    def __init__(self, url: URL, *, is_source: bool = False) -> None:
+    def __init__(self, url: URL, *, is_source: bool = False, secrets: Iterable[str] = ()) -> None:
         self.url = url
+        self.secrets = tuple(secrets) or secrets_of(url)
         self.is_source = is_source
         self.backend: Backend = backend_for(url)
         self.traits = self.backend.traits
@@ -53,7 +63,10 @@ class Database:
     def writer(self) -> Writer:
         """What spells DDL for this database."""
         return Writer(
-            self.engine.dialect, self.backend.column_type, self.traits.alters_constraints, self.traits.identifier_bytes
+            self.engine.dialect,
+            self.backend.column_type,
+            self.traits.alters_constraints,
+            self.traits.identifier_bytes,
         )
 
     async def close(self) -> None:
@@ -66,15 +79,28 @@ class Database:
     async def control(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection for statements; the caller begins and commits."""
         with self.told():
-            async with self.engine.connect() as connection:
+            async with contextlib.aclosing(await self._answering()) as connection:
                 yield connection
 
     @contextlib.asynccontextmanager
     async def changing(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection inside a transaction that is committed on the way out."""
-        with self.told():
-            async with self.engine.begin() as connection:
-                yield connection
+        async with self.control() as connection, connection.begin():
+            yield connection
+
+    async def _answering(self) -> AsyncConnection:
+        """Return a connection that answers: one that was idle for hours may have been cut meanwhile."""
+        connection = await self.engine.connect()
+        try:
+            await connection.exec_driver_sql("SELECT 1")
+        except DBAPIError as error:
+            await connection.close()
+            if not error.connection_invalidated:
+                raise
+            # That has emptied the pool, so this one is new.
+            return await self.engine.connect()
+        await connection.rollback()
+        return connection
 
     async def schema(self) -> Schema:
         """Read the schema."""
@@ -89,9 +115,12 @@ class Database:
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         """Open an unmoving view, on connections of its own."""
-        with self.told():
-            async with self.backend.snapshot(self.url) as snapshot:
-                yield snapshot
+        async with contextlib.AsyncExitStack() as stack:
+            with self.told():
+                snapshot = await stack.enter_async_context(self.backend.snapshot(self.url))
+            # Each read is told of by itself: the other side is at work in the same block, and what fails
+            # there is not this database's doing.
+            yield _ToldSnapshot(snapshot, self)
 
     @contextlib.asynccontextmanager
     async def loader(self, tables: Sequence[Table]) -> AsyncIterator[Loader]:
@@ -109,27 +138,68 @@ class Database:
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
-        """Turn what a driver raises into an error that a person can act on."""
+        """Turn what a driver raises into an error to act on; a mistake of our own stays one."""
         try:
             yield
-        except MigrationError:
+        except MigrationError as error:
+            self._scrub(error)
             raise
         except Exception as error:
             known = self.backend.translate_error(error, self.url, is_source=self.is_source)
             if known is None:
-                if not _is_from_driver(error):
+                if not self._is_from_driver(error):
                     raise
-                said = scrub(str(getattr(error, "orig", None) or error).strip().splitlines()[0], secrets_of(self.url))
                 kind = SourceUnusable if self.is_source else TargetUnusable
-                known = kind(f"The database answered: {said}", where=str(self), done="")
+                known = kind(f"The database answered: {_first_line(error)}", where=str(self), done="")
+            self._scrub(known)
             raise known from error
 
+    def _is_from_driver(self, error: Exception) -> bool:
+        """Tell a database's complaint from a mistake of our own, which must not be dressed up as one."""
+        if isinstance(error, (DBAPIError, PoolTimeout, OSError)):
+            return True
+        below = getattr(self.engine.dialect, "dbapi", None)
+        is_plain = isinstance(error, getattr(below, "Error", ()))
+        return is_plain or type(error).__module__.partition(".")[0] in _ROW_DRIVERS
 
-def _is_from_driver(error: Exception) -> bool:
-    """Tell a database's complaint from a mistake of our own, which must not be dressed up as one."""
-    return type(error).__module__.partition(".")[0] in ("sqlalchemy", "asyncpg", "adbc_driver_manager", "aiosqlite") or isinstance(
-        error, (OSError, TimeoutError)
-    )
+    def _scrub(self, error: MigrationError) -> None:
+        """Take out of an error every secret that a driver or a server has put into its words."""
+        error.what, error.where = scrub(error.what, self.secrets), scrub(error.where, self.secrets)
+        error.next_step = scrub(error.next_step, self.secrets)
+        error.args = (error.sentence(),)
+
+
+class _ToldSnapshot:
+    """A snapshot that tells what goes wrong in the words of its own database."""
+
+    def __init__(self, snapshot: Snapshot, database: Database) -> None:
+        self._snapshot = snapshot
+        self._database = database
+
+    async def scan(
+        self, table: Table, columns: Sequence[ScanColumn], *, in_order: bool = False, after: str | None = None
+    ) -> AsyncGenerator[Scanned, None]:
+        """Read all rows of a table, in batches."""
+        scan = self._snapshot.scan(table, columns, in_order=in_order, after=after)
+        with self._database.told():
+            async with contextlib.aclosing(scan) as batches:
+                async for scanned in batches:
+                    yield scanned
+
+    async def rows(self, statement: Executable) -> list[tuple[Any, ...]]:
+        """Run one small query."""
+        with self._database.told():
+            return await self._snapshot.rows(statement)
+
+    async def next_number(self, table: Table) -> int | None:
+        """Return the number the next row would get."""
+        with self._database.told():
+            return await self._snapshot.next_number(table)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+    return text.splitlines()[0]
 
 
 @contextlib.asynccontextmanager
@@ -141,7 +211,8 @@ async def open_database(url: str | URL | Path, *, is_source: bool = False) -> As
     UsageError
         When the text is neither a URL nor a path, or nothing here speaks its scheme.
     """
-    database = Database(parse_url(url), is_source=is_source)
+    typed = url if isinstance(url, URL) else str(url)
+    database = Database(parse_url(url), is_source=is_source, secrets=secrets_of(typed))
     try:
         yield database
     finally:
@@ -155,7 +226,9 @@ def parse_url(url: str | URL | Path) -> URL:
     text = str(url)
     if "://" not in text:
         if not text.strip():
-            raise UsageError("A database is missing", done="Nothing was touched", next_step="Give a path or a URL")
+            raise UsageError(
+                "A database is missing", done="Nothing was touched", next_step="Give a path or a URL"
+            )
         return file_url(text)
     try:
         return make_url(text)
@@ -164,6 +237,6 @@ def parse_url(url: str | URL | Path) -> URL:
             "This is no URL that can be read",
             where=redact_url(text),
             done="Nothing was touched",
-            next_step="Write engine://user:password@host:port/database, with @ : / and % in a password percent-encoded",
+            next_step="Write engine://user:password@host:port/database, with @ : / and % in a password "
+            "percent-encoded",
         ) from error
-

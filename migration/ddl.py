@@ -7,9 +7,10 @@ that what it refuses is known by name before anything is made.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
@@ -19,6 +20,12 @@ from sqlalchemy.types import TypeEngine
 from migration.model import Check, Column, ForeignKey, Index, Table, Unique, View
 
 ColumnType = Callable[[Column], TypeEngine[Any]]
+# What a constraint is and is called in a hazard, and the constraint.
+_Named: TypeAlias = tuple[str, str, sa.Constraint]
+
+# Numbers, words such as TRUE or CURRENT_TIMESTAMP, and texts.
+_PLAIN_DEFAULT = re.compile(r"[+-]?[\w.]+|'(?:[^']|'')*'")
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 
 
 @dataclass(frozen=True)
@@ -66,27 +73,23 @@ class Writer:
 
     def after_rows(self, table: Table) -> list[Piece]:
         """Return what is made once the rows are there, foreign keys left out."""
-        found = [] if not self.alters_constraints else list(self._constraints(table))
+        found = [] if not self.alters_constraints else list(self._added(table, self._keys_and_checks))
         return found + list(self.indexes(table))
 
     def foreign_keys(self, table: Table) -> list[Piece]:
         """Return the foreign keys that are made when all tables and their keys are there."""
-        if not self.alters_constraints:
-            return []
-        built = self._table(table, complete=True)
-        return [
-            Piece("foreign-key", table.name, written_key(key), self._ddl(AddConstraint(constraint)))
-            for key, constraint in zip(table.foreign_keys, _of_type(built, (sa.ForeignKeyConstraint,)), strict=True)
-        ]
+        return [] if not self.alters_constraints else list(self._added(table, self._references))
 
     def drop_foreign_keys(self, table: Table) -> list[str]:
         """Return what takes the foreign keys away again."""
         if not self.alters_constraints:
             return []
-        return [
-            self._ddl(DropConstraint(constraint, if_exists=True))
-            for constraint in _of_type(self._table(table, complete=True), (sa.ForeignKeyConstraint,))
-        ]
+        built = self._table(table, complete=False)
+        statements = []
+        for _, _, constraint in self._references(table, built):
+            built.append_constraint(constraint)
+            statements.append(self._ddl(DropConstraint(constraint, if_exists=True)))
+        return statements
 
     def indexes(self, table: Table) -> Iterator[Piece]:
         """Return the indexes of a table."""
@@ -96,7 +99,9 @@ class Writer:
 
     def view(self, view: View) -> Piece:
         """Return CREATE VIEW."""
-        return Piece("view", view.name, view.name, f"CREATE VIEW {self.quote(view.name)} AS {view.definition}")
+        return Piece(
+            "view", view.name, view.name, f"CREATE VIEW {self.quote(view.name)} AS {view.definition}"
+        )
 
     def drop_view(self, view: View) -> str:
         """Return DROP VIEW."""
@@ -107,11 +112,13 @@ class Writer:
         return self.dialect.identifier_preparer.quote_identifier(name)
 
     def pieces(self, table: Table) -> Iterator[Piece]:
-        """Return the table with just one of its expressions at a time, to learn which ones the target takes."""
+        """Return the table with one of its expressions at a time, to learn which ones the target takes."""
         bare = bare_table(table)
         for column in table.columns:
             if column.default is not None:
-                yield self._probe("default", bare, column.name, columns=_with(bare, column.name, default=column.default))
+                yield self._probe(
+                    "default", bare, column.name, columns=_with(bare, column.name, default=column.default)
+                )
             if column.generated is not None:
                 changed = _with(bare, column.name, generated=column.generated)
                 yield self._probe("generated", bare, column.name, columns=changed)
@@ -123,15 +130,29 @@ class Writer:
 
     # --- building -------------------------------------------------------------------------------------
 
-    def _constraints(self, table: Table) -> Iterator[Piece]:
-        built = self._table(table, complete=True)
-        if table.primary_key:
-            yield Piece("primary-key", table.name, ", ".join(table.primary_key), self._ddl(AddConstraint(built.primary_key)))
-        names = [("unique", ", ".join(unique.columns)) for unique in table.uniques]
-        names += [("check", check.name or check.condition) for check in table.checks]
-        constraints = _of_type(built, (sa.UniqueConstraint, sa.CheckConstraint))
-        for (what, name), constraint in zip(names, constraints, strict=True):
+    def _added(
+        self, table: Table, constraints: Callable[[Table, sa.Table], Iterator[_Named]]
+    ) -> Iterator[Piece]:
+        """Write each constraint as an addition to a table that has none."""
+        built = self._table(table, complete=False)
+        for what, name, constraint in constraints(table, built):
+            built.append_constraint(constraint)
             yield Piece(what, table.name, name, self._ddl(AddConstraint(constraint)))
+
+    def _keys_and_checks(self, table: Table, built: sa.Table) -> Iterator[_Named]:
+        if self.alters_constraints and table.primary_key:
+            name = self._name(table, table.primary_key, "pkey")
+            yield "primary-key", ", ".join(table.primary_key), _key(built, table.primary_key, name)
+        elif len(table.primary_key) > 1:
+            yield "primary-key", ", ".join(table.primary_key), _key(built, table.primary_key, None)
+        for unique in table.uniques:
+            yield "unique", ", ".join(unique.columns), self._unique(table, built, unique)
+        for position, check in enumerate(table.checks):
+            yield "check", check.name or check.condition, self._check(table, check, position)
+
+    def _references(self, table: Table, built: sa.Table) -> Iterator[_Named]:
+        for key in table.foreign_keys:
+            yield "foreign-key", written_key(key), self._foreign_key(table, built, key)
 
     def _table(self, table: Table, *, complete: bool) -> sa.Table:
         # Quoted always: a name keeps its spelling on engines that fold, and reserved words need no list.
@@ -139,22 +160,19 @@ class Writer:
             sa.quoted_name(table.name, True),
             sa.MetaData(),
             *[self._column(table, column, complete) for column in table.columns],
-            sqlite_autoincrement=any(column.never_reuses and column.automatic for column in table.columns),
+            **self._numbering(table),
         )
         if not complete:
             return built
-        if self.alters_constraints and table.primary_key:
-            name = self._name(table, table.primary_key, "pkey")
-            built.append_constraint(sa.PrimaryKeyConstraint(*[built.c[key] for key in table.primary_key], name=name))
-        elif len(table.primary_key) > 1:
-            built.append_constraint(sa.PrimaryKeyConstraint(*[built.c[key] for key in table.primary_key]))
-        for unique in table.uniques:
-            built.append_constraint(self._unique(table, built, unique))
-        for position, check in enumerate(table.checks):
-            built.append_constraint(self._check(table, check, position))
-        for key in table.foreign_keys:
-            built.append_constraint(self._foreign_key(table, built, key))
+        for constraints in (self._keys_and_checks, self._references):
+            for _, _, constraint in constraints(table, built):
+                built.append_constraint(constraint)
         return built
+
+    def _numbering(self, table: Table) -> dict[str, Any]:
+        """Ask for numbers that are never used twice, where that is said of the table and not of a column."""
+        needed = any(column.never_reuses and column.automatic for column in table.columns)
+        return {f"{self.dialect.name}_autoincrement": True} if needed and not self.alters_constraints else {}
 
     def _column(self, table: Table, column: Column, complete: bool) -> sa.Column[Any]:
         arguments: list[Any] = []
@@ -176,10 +194,7 @@ class Writer:
     def _default(self, column: Column) -> str:
         """An expression that is no plain literal stands in parentheses, which every engine takes."""
         text = str(column.default)
-        plain = text.replace("_", "").replace(".", "").lstrip("+-").isalnum() or (
-            text[0] == text[-1] == "'" and "'" not in text[1:-1].replace("''", "")
-        )
-        return text if plain or text.startswith("(") else f"({text})"
+        return text if _PLAIN_DEFAULT.fullmatch(text) or _is_wrapped(text) else f"({text})"
 
     def _unique(self, table: Table, built: sa.Table, unique: Unique) -> sa.UniqueConstraint:
         name = unique.name or self._name(table, unique.columns, "key")
@@ -212,9 +227,13 @@ class Writer:
             if part.collation:
                 column = sa.collate(column, part.collation)
             parts.append(sa.desc(column) if part.descending else column)
-        condition = {} if index.condition is None else {f"{self.dialect.name}_where": _literal(index.condition)}
-        method = {} if index.method is None else {f"{self.dialect.name}_using": index.method}
-        return sa.Index(sa.quoted_name(index.name, True), *parts, unique=index.unique, _table=built, **condition, **method)
+        options: dict[str, Any] = {}
+        if index.condition is not None:
+            options["where"] = _literal(index.condition)
+        if index.method is not None:
+            options["using"] = index.method
+        own = {f"{self.dialect.name}_{option}": value for option, value in options.items()}
+        return sa.Index(sa.quoted_name(index.name, True), *parts, unique=index.unique, _table=built, **own)
 
     def _name(self, table: Table, columns: Sequence[str], suffix: str) -> str:
         """Name what has no name, so that it can be dropped again; never longer than the engine keeps."""
@@ -231,7 +250,9 @@ class Writer:
 
 def bare_table(table: Table) -> Table:
     """Return a table less everything that is an expression, and less its keys."""
-    columns = tuple(replace(column, default=None, generated=None, automatic=False) for column in table.columns)
+    columns = tuple(
+        replace(column, default=None, generated=None, automatic=False) for column in table.columns
+    )
     return Table(name=table.name, columns=columns)
 
 
@@ -239,15 +260,24 @@ def _with(table: Table, name: str, **changes: Any) -> tuple[Column, ...]:
     return tuple(replace(column, **changes) if column.name == name else column for column in table.columns)
 
 
-def _of_type(built: sa.Table, types: tuple[type[sa.Constraint], ...]) -> list[sa.Constraint]:
-    """Return constraints in the order in which they were added, which is the order of the model."""
-    kept = [constraint for constraint in built.constraints if isinstance(constraint, types)]
-    return sorted(kept, key=lambda constraint: constraint._creation_order)
+def _key(built: sa.Table, columns: Sequence[str], name: str | None) -> sa.PrimaryKeyConstraint:
+    return sa.PrimaryKeyConstraint(*[built.c[column] for column in columns], name=name)
 
 
 def written_key(key: ForeignKey) -> str:
     """Name a foreign key by what it says."""
     return f"({', '.join(key.columns)}) -> {key.target_table}({', '.join(key.target_columns)})"
+
+
+def _is_wrapped(sql: str) -> bool:
+    """Tell whether the first parenthesis of an expression is closed by its last character."""
+    bare = _QUOTED.sub("x", sql)
+    depth = 0
+    for position, character in enumerate(bare):
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return position > 0 and position == len(bare) - 1
+    return False
 
 
 def _literal(sql: str) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migration.model import Kind
-from migration.values import as_storage, convert, normal_decimals, normal_json, show_at
+from migration.spelling import exact_at, normal_decimals, normal_json, show_at
+from migration.values import as_storage, convert
 
 Hashes = npt.NDArray[np.uint8]
 HASH_BYTES = 32
@@ -53,6 +55,14 @@ class Digest:
 
 
 @dataclass(frozen=True)
+class Stray:
+    """A value that could not become the kind: how it is shown (long ones cut), and all of it."""
+
+    shown: str
+    exact: bytes
+
+
+@dataclass(frozen=True)
 class Canonical:
     """A column in the form in which both sides are compared.
 
@@ -61,11 +71,12 @@ class Canonical:
     """
 
     array: pa.Array
-    strays: dict[int, str]
+    strays: dict[int, Stray]
 
     def show(self, position: int) -> str:
         """Write one value for a person."""
-        return self.strays.get(position) or show_at(self.array, position)
+        stray = self.strays.get(position)
+        return show_at(self.array, position) if stray is None else stray.shown
 
 
 def canonical(array: pa.Array, own: Kind, kind: Kind) -> Canonical:
@@ -76,7 +87,8 @@ def canonical(array: pa.Array, own: Kind, kind: Kind) -> Canonical:
         values = normal_decimals(values)
     elif kind is Kind.JSON:
         values = normal_json(values)
-    return Canonical(values, {int(at): show_at(array, int(at)) for at in converted.failed})
+    failed = converted.failed.tolist()
+    return Canonical(values, {at: Stray(show_at(array, at), exact_at(array, at)) for at in failed})
 
 
 def row_hashes(columns: Sequence[Canonical], row_count: int) -> Hashes:
@@ -101,9 +113,7 @@ def row_hashes(columns: Sequence[Canonical], row_count: int) -> Hashes:
         offsets = np.frombuffer(rows.buffers()[1], np.int32)[rows.offset : rows.offset + row_count + 1]
         data, bounds = memoryview(rows.buffers()[2] or b""), offsets.tolist()
     sha256 = hashlib.sha256
-    hashed = b"".join(
-        [sha256(data[start:end]).digest() for start, end in zip(bounds, bounds[1:], strict=False)]
-    )
+    hashed = b"".join([sha256(data[start:end]).digest() for start, end in pairwise(bounds)])
     return np.frombuffer(hashed, np.uint8).reshape(row_count, HASH_BYTES)
 
 
@@ -118,7 +128,9 @@ def _encode(columns: Sequence[Canonical], row_count: int) -> pa.Array:
             flags.append(flag)
             if pa.types.is_binary(array.type) or pa.types.is_string(array.type):
                 raw = array.cast(pa.binary())
-                fixed.append(pc.binary_length(raw).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64))
+                fixed.append(
+                    pc.binary_length(raw).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+                )
                 payloads.append(raw)
             else:
                 fixed.append(_as_integers(array))
@@ -128,7 +140,11 @@ def _encode(columns: Sequence[Canonical], row_count: int) -> pa.Array:
     if not payloads:
         return header
     return pc.binary_join_element_wise(
-        header.cast(pa.binary()), *payloads, pa.scalar(b"", pa.binary()), null_handling="replace", null_replacement=b""
+        header.cast(pa.binary()),
+        *payloads,
+        pa.scalar(b"", pa.binary()),
+        null_handling="replace",
+        null_replacement=b"",
     )
 
 
@@ -143,9 +159,8 @@ def _strays(columns: Sequence[Canonical], row_count: int) -> pa.Array:
     """Return what goes behind the encoding of rows that hold strays; nothing behind the others."""
     texts = [b""] * row_count
     for column in columns:
-        for position, text in column.strays.items():
-            raw = text.encode()
-            texts[position] += len(raw).to_bytes(8, "little") + raw
+        for position, stray in column.strays.items():
+            texts[position] += len(stray.exact).to_bytes(8, "little") + stray.exact
     return pa.array(texts, pa.binary())
 
 
@@ -161,7 +176,9 @@ def _as_integers(array: pa.Array) -> npt.NDArray[np.int64]:
     return integers
 
 
-def _header(flags: list[npt.NDArray[np.uint8]], fixed: list[npt.NDArray[np.int64]], row_count: int) -> pa.Array:
+def _header(
+    flags: list[npt.NDArray[np.uint8]], fixed: list[npt.NDArray[np.int64]], row_count: int
+) -> pa.Array:
     width = len(flags) * 9
     header = np.zeros((row_count, max(width, 1)), dtype=np.uint8)
     for position, flag in enumerate(flags):

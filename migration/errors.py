@@ -60,7 +60,9 @@ class Refused(MigrationError):
 
     exit_code = 3
 
-    def __init__(self, what: str, *, where: str = "", done: str = "Nothing was touched", next_step: str = "") -> None:
+    def __init__(
+        self, what: str, *, where: str = "", done: str = "Nothing was touched", next_step: str = ""
+    ) -> None:
         super().__init__(what, where=where, done=done, next_step=next_step)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from migration.model import Column, ColumnProfile, Kind, Table, Traits
-from migration.plan import Hazard, Severity
+from migration.plan import Hazard, Severity, label
+from migration.schema_difference import missing_foreign_keys, missing_indexes
 from migration.translation import is_current_time
 
 _ORDER = {Severity.BLOCKING: 0, Severity.HAZARD: 1, Severity.NOTICE: 2}
@@ -34,7 +35,8 @@ class Findings:
 
     def not_carried(self, what: str, table: str, name: str, reason: str) -> None:
         """Note a thing that will not be there, which the user may accept."""
-        self.add(f"{what}-not-carried", Severity.HAZARD, f"{name} will not be in the target: {reason}", table=table)
+        sentence = f"{name} will not be in the target: {reason}"
+        self.add(f"{what}-not-carried", Severity.HAZARD, sentence, table=table)
 
     def sorted(self) -> tuple[Hazard, ...]:
         """Return what was found, worst first, in an order that never changes between runs."""
@@ -43,106 +45,114 @@ class Findings:
         )
 
 
-def check_values(column: Column, found: ColumnProfile, table: Table, target: Traits, findings: Findings) -> None:
+def check_values(
+    column: Column, found: ColumnProfile, table: Table, target: Traits, findings: Findings
+) -> None:
     """Find the values of one column that the target's engine cannot hold, or would hold as something else."""
-    place = {"table": table.name, "column": column.name}
-    if found.kind in (Kind.TEXT, Kind.JSON) and found.nul_count and not target.text_holds_nul:
-        findings.add(
-            "nul-in-text", Severity.BLOCKING, "Texts hold a NUL character, which the target cannot keep",
-            count=found.nul_count, examples=found.nul_examples, **place,
-        )  # fmt: skip
+
+    def note(
+        name: str, severity: Severity, sentence: str, count: int, examples: tuple[str, ...] = ()
+    ) -> None:
+        if count:
+            findings.add(
+                name, severity, sentence, table=table.name, column=column.name, count=count, examples=examples
+            )
+
+    blocking, hazard = Severity.BLOCKING, Severity.HAZARD
+    if found.kind in (Kind.TEXT, Kind.JSON) and not target.text_holds_nul:
+        sentence = "Texts hold a NUL character, which the target cannot keep"
+        note("nul-in-text", blocking, sentence, found.nul_count, found.nul_examples)
     if found.kind is not Kind.ANY and found.invalid_text_count and not target.text_holds_any_bytes:
-        findings.add(
-            "invalid-utf8", Severity.BLOCKING, "Texts are not UTF-8, which the target cannot keep",
-            count=found.invalid_text_count, examples=found.invalid_text_examples, **place,
-        )  # fmt: skip
-    elif found.failed_count:
-        findings.add(
-            "value-not-convertible", Severity.BLOCKING, f"Values cannot become {found.kind.value}",
-            count=found.failed_count, examples=found.failed_examples, **place,
-        )  # fmt: skip
-    if found.nan_count and not target.holds_nan:
-        findings.add(
-            "nan-not-held", Severity.BLOCKING, "Values are not a number (NaN), which the target turns into NULL",
-            count=found.nan_count, **place,
-        )  # fmt: skip
-    if found.changed_count:
-        findings.add(
-            "value-changed", Severity.HAZARD, f"Values ({_counted(found.storage)}) arrive as {found.kind.value}",
-            count=found.changed_count, examples=found.changed_examples, **place,
-        )  # fmt: skip
-    if found.rounded_count:
-        findings.add(
-            "time-rounded", Severity.HAZARD, "Times are finer than a microsecond, which is what arrives",
-            count=found.rounded_count, examples=found.rounded_examples, **place,
-        )  # fmt: skip
-    if found.repeated_key_count:
-        findings.add(
-            "json-keys-repeated", Severity.HAZARD, "JSON objects name a key twice; only the last one is kept",
-            count=found.repeated_key_count, examples=found.repeated_key_examples, **place,
-        )  # fmt: skip
-    _check_times(column, found, place, findings)
+        sentence = "Texts are not UTF-8, which the target cannot keep"
+        note("invalid-utf8", blocking, sentence, found.invalid_text_count, found.invalid_text_examples)
+    else:
+        sentence = f"Values cannot become {found.kind.value}"
+        note("value-not-convertible", blocking, sentence, found.failed_count, found.failed_examples)
+    if not target.holds_nan:
+        sentence = "Values are not a number (NaN), which the target turns into NULL"
+        note("nan-not-held", blocking, sentence, found.nan_count)
+    sentence = f"Values ({_counted(found.storage)}) arrive as {found.kind.value}"
+    note("value-changed", hazard, sentence, found.changed_count, found.changed_examples)
+    if column.kind is not Kind.DECIMAL:
+        sentence = "Texts stand beside numbers and arrive as numbers, so that '1' and 1 become equal"
+        note("text-as-number", hazard, sentence, _texts_beside_numbers(found))
+    sentence = "Times are finer than a microsecond, which is what arrives"
+    note("time-rounded", hazard, sentence, found.rounded_count, found.rounded_examples)
+    sentence = "JSON objects name a key twice; only the last one is kept"
+    note("json-keys-repeated", hazard, sentence, found.repeated_key_count, found.repeated_key_examples)
+    _check_times(column, found, table, findings)
 
 
-def _check_times(column: Column, found: ColumnProfile, place: dict[str, str], findings: Findings) -> None:
+def _texts_beside_numbers(found: ColumnProfile) -> int:
+    """Count the texts that become decimals in a column that holds numbers too."""
+    if found.kind is not Kind.DECIMAL or not found.storage.keys() & {"integer", "real"}:
+        return 0
+    return found.storage.get("text", 0)
+
+
+def _check_times(column: Column, found: ColumnProfile, table: Table, findings: Findings) -> None:
     """List the forms in which times are written, and find those that could mean another moment."""
     if found.kind not in _TIMES or not found.forms:
         return
-    findings.add("time-forms", Severity.NOTICE, f"Written as {_counted(found.forms)}", count=sum(found.forms.values()), **place)
+
+    def note(name: str, severity: Severity, sentence: str, count: int) -> None:
+        findings.add(name, severity, sentence, table=table.name, column=column.name, count=count)
+
+    note("time-forms", Severity.NOTICE, f"Written as {_counted(found.forms)}", sum(found.forms.values()))
     naive = sum(count for form, count in found.forms.items() if "without zone" in form or "date only" in form)
     others = sum(found.forms.values()) - naive
     if found.kind is Kind.INSTANT and naive and others and not is_current_time(column.default):
-        findings.add(
-            "time-ambiguous", Severity.HAZARD, f"{naive} times name no zone beside {others} that are instants; they are "
-            "read as UTC", count=naive, **place,
-        )  # fmt: skip
-    units = {form.partition(" (")[0] for form in found.forms if form.startswith("epoch")}
-    if len(units) > 1:
-        findings.add(
-            "time-ambiguous", Severity.HAZARD, f"Numbers are taken for {', '.join(sorted(units))}, by their size",
-            count=sum(count for form, count in found.forms.items() if form.startswith("epoch")), **place,
-        )  # fmt: skip
+        sentence = f"{naive} times name no zone beside {others} that are instants; they are read as UTC"
+        note("time-ambiguous", Severity.HAZARD, sentence, naive)
+    epochs = {
+        form.partition(" (")[0]: count for form, count in found.forms.items() if form.startswith("epoch")
+    }
+    if len(epochs) > 1:
+        sentence = f"Numbers are taken for {', '.join(sorted(epochs))}, by their size"
+        count = sum(count for form, count in found.forms.items() if form.startswith("epoch"))
+        note("time-ambiguous", Severity.HAZARD, sentence, count)
 
 
 def check_fit(column: Column, there: Column, found: ColumnProfile, table: Table, findings: Findings) -> None:
     """Find the values of one column that are too large for the column they go into."""
-    place = {"table": table.name, "column": column.name}
     if found.unfit_count:
         findings.add(
-            "value-too-large", Severity.BLOCKING, f"Values do not fit into {there.declared or there.kind.value}",
-            count=found.unfit_count, examples=found.unfit_examples, **place,
-        )  # fmt: skip
+            "value-too-large",
+            Severity.BLOCKING,
+            f"Values do not fit into {there.declared or there.kind.value}",
+            table=table.name,
+            column=column.name,
+            count=found.unfit_count,
+            examples=found.unfit_examples,
+        )
     if found.null_count and not there.nullable and there.generated is None:
         findings.add(
-            "null-not-allowed", Severity.BLOCKING, "Values are NULL, and the target's column may not be",
-            count=found.null_count, **place,
-        )  # fmt: skip
+            "null-not-allowed",
+            Severity.BLOCKING,
+            "Values are NULL, and the target's column may not be",
+            table=table.name,
+            column=column.name,
+            count=found.null_count,
+        )
     if found.kind is Kind.JSON and column.kind is not Kind.JSON:
         findings.add(
-            "json-by-meaning", Severity.NOTICE, f"Stored as {there.declared}, which writes JSON its own way: spaces and "
-            "order of keys change; the meaning is what is compared", **place,
-        )  # fmt: skip
+            "json-by-meaning",
+            Severity.NOTICE,
+            f"Stored as {there.declared}, which writes JSON its own way: spaces and order of keys change; "
+            "the meaning is what is compared",
+            table=table.name,
+            column=column.name,
+        )
 
 
 def check_indexes(source: Table, target: Table, renames: Mapping[str, str], findings: Findings) -> None:
     """Name the indexes and foreign keys that an existing table does not have."""
-    there = {tuple(part.text for part in index.parts) for index in target.indexes}
-    there |= {unique.columns for unique in target.uniques} | {target.primary_key}
-    for index in source.indexes:
-        columns = tuple(renames.get(part.text, part.text) for part in index.parts)
-        if columns not in there:
-            findings.add(
-                "index-not-in-target", Severity.NOTICE, f"No index like {index.name} ({', '.join(columns)}) is in the target",
-                table=target.name,
-            )  # fmt: skip
-    keys = {(key.columns, key.target_table) for key in target.foreign_keys}
-    for key in source.foreign_keys:
-        columns = tuple(renames.get(name, name) for name in key.columns)
-        if (columns, key.target_table) not in keys:
-            findings.add(
-                "foreign-key-not-in-target", Severity.NOTICE,
-                f"No foreign key like ({', '.join(columns)}) -> {key.target_table} is in the target", table=target.name,
-            )  # fmt: skip
+    for index, columns in missing_indexes(source, target, renames):
+        sentence = f"No index like {index.name} ({', '.join(columns)}) is in the target"
+        findings.add("index-not-in-target", Severity.NOTICE, sentence, table=target.name)
+    for key in missing_foreign_keys(source, target, renames):
+        sentence = f"No foreign key like {label(key)} is in the target"
+        findings.add("foreign-key-not-in-target", Severity.NOTICE, sentence, table=target.name)
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -7,6 +7,7 @@ hold them; that is a second scan of that column, which only mixed columns pay fo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -37,7 +38,9 @@ async def look(
     profiles = {}
     for pair in pair_tables(source, target, mapping):
         wishes = kinds_to_try(pair, source_traits, target_traits)
-        profiles[pair.source.name] = await _look_at_table(snapshot, source, pair, wishes, source_traits, progress)
+        profiles[pair.source.name] = await _look_at_table(
+            snapshot, source, pair, wishes, source_traits, progress
+        )
     return profiles
 
 
@@ -58,7 +61,7 @@ async def _look_at_table(
     table = pair.source
     total = await count_rows(snapshot, table)
     tried: dict[str, list[ColumnProfile]] = {column.name: [] for column in table.columns}
-    waiting = {name: 0 for name in tried}
+    waiting = dict.fromkeys(tried, 0)
     row_count = 0
     while waiting:
         wanted = [ScanColumn(table.column(name), wishes[name][step]) for name, step in waiting.items()]
@@ -79,14 +82,22 @@ async def _look_at_table(
 
 
 async def _scan(
-    snapshot: Snapshot, pair: TablePair, wanted: Sequence[ScanColumn], traits: Traits, progress: Progress, total: int
+    snapshot: Snapshot,
+    pair: TablePair,
+    wanted: Sequence[ScanColumn],
+    traits: Traits,
+    progress: Progress,
+    total: int,
 ) -> tuple[dict[str, ColumnProfile], int]:
     """Read the wanted columns, and those of the key to name rows by, once."""
     asked = [column.column.name for column in wanted]
     key = [name for name in pair.source.primary_key if name not in asked]
-    columns = [*wanted, *(ScanColumn(pair.source.column(name), pair.source.column(name).kind) for name in key)]
+    columns = [
+        *wanted,
+        *(ScanColumn(pair.source.column(name), pair.source.column(name).kind) for name in key),
+    ]
     names = [column.column.name for column in columns]
-    there = dict((column.name, found) for column, found in pair.columns)
+    there = {column.name: found for column, found in pair.columns}
     profiler = Profiler(
         columns[: len(wanted)],
         [own_kind(column, traits) for column in columns],
@@ -105,7 +116,7 @@ def own_kind(column: ScanColumn, traits: Traits) -> Kind:
 
 
 def _choose(profiles: Sequence[ColumnProfile]) -> ColumnProfile:
-    """Take the kind that holds everything unchanged; else one that holds everything; else the declared one."""
+    """Take the kind that holds everything unchanged, else one that holds everything, else the declared."""
     for acceptable in (holds_all, lambda profile: not profile.failed_count):
         for profile in profiles:
             if acceptable(profile):
@@ -117,7 +128,7 @@ async def _orphans(
     snapshot: Snapshot, schema: Schema, table: Table, key: ForeignKey
 ) -> tuple[int, tuple[str, ...]]:
     """Count the rows that refer to a row that is not there, and show some."""
-    child = clause(table, "child")
+    child = clause(table).alias("child")
     condition = orphan_condition(child, key, is_there=schema.has(key.target_table))
     ((count,),) = await snapshot.rows(sa.select(sa.func.count()).select_from(child).where(condition))
     if not count:
@@ -134,14 +145,19 @@ def orphan_condition(child: sa.FromClause, key: ForeignKey, *, is_there: bool) -
     refers = sa.and_(*[child.c[name].is_not(None) for name in key.columns])
     if not is_there:
         return refers
-    columns = [sa.column(sa.quoted_name(name, True)) for name in key.target_columns]
+    columns: list[sa.ColumnClause[Any]] = [
+        sa.column(sa.quoted_name(name, True)) for name in key.target_columns
+    ]
     parent = sa.table(sa.quoted_name(key.target_table, True), *columns).alias("parent")
-    same = [parent.c[there] == child.c[here] for here, there in zip(key.columns, key.target_columns, strict=True)]
+    same = [
+        parent.c[there] == child.c[here] for here, there in zip(key.columns, key.target_columns, strict=True)
+    ]
     return sa.and_(refers, ~sa.exists().select_from(parent).where(*same))
 
 
-def clause(table: Table, alias: str | None = None) -> sa.FromClause:
+def clause(table: Table) -> sa.TableClause:
     """Return a table as SQLAlchemy Core knows it, by names alone, all of them quoted."""
-    columns = [sa.column(sa.quoted_name(column.name, True)) for column in table.columns]
-    plain = sa.table(sa.quoted_name(table.name, True), *columns)
-    return plain if alias is None else plain.alias(alias)
+    columns: list[sa.ColumnClause[Any]] = [
+        sa.column(sa.quoted_name(column.name, True)) for column in table.columns
+    ]
+    return sa.table(sa.quoted_name(table.name, True), *columns)

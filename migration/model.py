@@ -224,7 +224,10 @@ class Traits:
     any class (and that its rows must be read that way); ``alters_constraints`` means that keys,
     checks and foreign keys can be added after the rows; ``decimal_digits`` is how many digits a decimal
     keeps and ``index_bytes`` the longest entry of an index (``None``: no limit); ``refresh_statistics``
-    is the statement, before a table's name, that the engine's query planner wants after a load.
+    is the statement, before a table's name, that the engine's query planner wants after a load;
+    ``folds_names`` means that names which differ only in case are the same. Of its SQL:
+    ``like_ignores_case``; ``double_quoted_text`` means that a double-quoted name which is no column is a
+    text; ``bytes_type`` is what a text of hexadecimal digits is cast to where ``x'00'`` is no bytes.
     """
 
     dialect: str
@@ -237,6 +240,10 @@ class Traits:
     decimal_digits: int | None
     index_bytes: int | None = None
     refresh_statistics: str | None = None
+    folds_names: bool = False
+    like_ignores_case: bool = False
+    double_quoted_text: bool = False
+    bytes_type: str | None = None
 
 
 @dataclass(frozen=True)
@@ -322,7 +329,9 @@ def fingerprint(value: Any) -> str:
         if isinstance(item, enum.Enum):
             return item.value
         if isinstance(item, dict):
-            return {str(key): plain(entry) for key, entry in sorted(item.items(), key=lambda pair: str(pair[0]))}
+            return {
+                str(key): plain(entry) for key, entry in sorted(item.items(), key=lambda pair: str(pair[0]))
+            }
         if isinstance(item, (list, tuple, set, frozenset)):
             entries = [plain(entry) for entry in item]
             return sorted(entries, key=str) if isinstance(item, (set, frozenset)) else entries

@@ -1,4 +1,4 @@
-"""A plan is data: which table goes where, as what, and everything that would be lost or changed on the way."""
+"""A plan is data: which table goes where, as what, and everything that would be lost or changed."""
 
 from __future__ import annotations
 
@@ -34,17 +34,29 @@ class Hazard:
     count: int = 0
     examples: tuple[str, ...] = ()
 
+    @property
+    def acceptance(self) -> str:
+        """What ``--accept`` takes for it; where a winner must be named, the target, whose rows then stay."""
+        return f"{self.name}:{self.table}=target" if self.name == TARGET_ROWS else self.name
+
     def accepted_by(self, accept: Iterable[str]) -> bool:
         """Tell whether one of the names given with ``--accept`` covers this hazard."""
         if self.severity is not Severity.HAZARD:
             return self.severity is Severity.NOTICE
-        words = {word.partition("=")[0] for word in accept}
         if self.name == TARGET_ROWS:  # only a winner named for this very table will do
-            return any(word.startswith(f"{TARGET_ROWS}:{self.table}=") for word in accept)
-        return bool(words & {self.name, f"{self.name}:{self.table}", f"{self.name}:{self.table}.{self.column}"})
+            return winner(self.table, accept) != ""
+        names = {self.name, f"{self.name}:{self.table}", f"{self.name}:{self.table}.{self.column}"}
+        return not names.isdisjoint(accept)
 
 
 TARGET_ROWS = "target-rows"
+
+
+def winner(table: str, accept: Iterable[str]) -> str:
+    """Return whose rows of a table stay, ``source`` or ``target``; empty unless just one of them is named."""
+    accepted = set(accept)
+    named = [side for side in ("source", "target") if f"{TARGET_ROWS}:{table}={side}" in accepted]
+    return named[0] if len(named) == 1 else ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,9 @@ class Plan:
     def fingerprint(self) -> str:
         """Name this plan: another source schema, target schema or way of any column gives another name."""
         rows_apart = tuple(dataclasses.replace(table, row_count=0, next_number=None) for table in self.tables)
-        return fingerprint((rows_apart, self.views, self.triggers, self.source_fingerprint, self.target_fingerprint))
+        return fingerprint(
+            (rows_apart, self.views, self.triggers, self.source_fingerprint, self.target_fingerprint)
+        )
 
     def refused(self, accept: Iterable[str]) -> tuple[Hazard, ...]:
         """Return the hazards that keep this plan from being carried out."""
@@ -143,22 +157,24 @@ def pair_tables(source: Schema, target: Schema, mapping: Mapping[str, str]) -> t
     known |= {f"{table.name}.{column.name}" for table in source.tables for column in table.columns}
     for name in mapping:
         if name not in known:
-            raise UsageError(f"The mapping names {name!r}, which the source does not have", done="Nothing was touched")
+            raise UsageError(
+                f"The mapping names {name!r}, which the source does not have", done="Nothing was touched"
+            )
     pairs = []
     for table in source.tables:
         target_name = mapping.get(table.name, table.name)
         found = target.table(target_name) if target.has(target_name) else None
-        pairs.append(TablePair(table, found, target_name, _pair_columns(table, found, mapping)))
+        pairs.append(TablePair(table, found, target_name, _pair_columns(table, found, target_name, mapping)))
     return tuple(pairs)
 
 
 def _pair_columns(
-    table: Table, target: Table | None, mapping: Mapping[str, str]
+    table: Table, target: Table | None, target_name: str, mapping: Mapping[str, str]
 ) -> tuple[tuple[Column, Column | None], ...]:
     there = {column.name: column for column in target.columns} if target is not None else {}
     pairs = []
     for column in table.columns:
-        wanted = mapping.get(f"{table.name}.{column.name}", column.name).rpartition(".")[2]
+        wanted = _wanted_name(column, table, target_name, mapping)
         found = there.get(wanted)
         if target is None and wanted != column.name:
             # A new table simply gets the new name.
@@ -167,20 +183,44 @@ def _pair_columns(
     return tuple(pairs)
 
 
+def _wanted_name(column: Column, table: Table, target_name: str, mapping: Mapping[str, str]) -> str:
+    """Return a column's name in the target; ``table.`` before it is said by the mapping, not part of it."""
+    mapped = mapping.get(f"{table.name}.{column.name}", column.name)
+    if mapped == column.name:
+        return mapped
+    # A name may hold dots of its own, so no more than the table's is taken off.
+    prefix = next((name for name in (target_name, table.name) if mapped.startswith(f"{name}.")), None)
+    return mapped if prefix is None else mapped.removeprefix(f"{prefix}.")
+
+
 def load_order(tables: Iterable[TablePlan]) -> tuple[TablePlan, ...]:
     """Order tables so that each comes after those it refers to, where no circle forbids it."""
     waiting = {table.target.name: table for table in sorted(tables, key=lambda table: table.target.name)}
-    ordered: list[TablePlan] = []
+    needed = {name: _needed(name, waiting) for name in waiting}
+    ordered: dict[str, TablePlan] = {}
     while waiting:
-        ready = [name for name, table in waiting.items() if not _refers_to(table.target, waiting)]
+        circles = ({name, *(other for other in needed[name] if name in needed[other])} for name in waiting)
+        # What only refers to a circle is not of it, and comes after all of it.
+        circle = next(
+            circle for circle in circles if all(needed[name] <= ordered.keys() | circle for name in circle)
+        )
+        first, *others = [waiting.pop(name) for name in sorted(circle)]
         # In a circle somebody has to be first; foreign keys are held back while rows are loaded.
-        for name in ready or [next(iter(waiting))]:
-            ordered.append(waiting.pop(name))
-    return tuple(ordered)
+        ordered |= {table.target.name: table for table in (first, *load_order(others))}
+    return tuple(ordered.values())
 
 
-def _refers_to(table: Table, others: Mapping[str, TablePlan]) -> bool:
-    return any(key.target_table in others and key.target_table != table.name for key in table.foreign_keys)
+def _needed(name: str, waiting: Mapping[str, TablePlan]) -> set[str]:
+    """Return the tables that one refers to, directly or through others, as far as they are waiting."""
+    needed: set[str] = set()
+    unseen = [name]
+    while unseen:
+        for key in waiting[unseen.pop()].target.foreign_keys:
+            other = key.target_table
+            if other in waiting and other not in needed and other != name:
+                needed.add(other)
+                unseen.append(other)
+    return needed
 
 
 def label(item: ForeignKey) -> str:

@@ -1,4 +1,4 @@
-"""Makes the plan: types from the declaration *and* from what the columns really hold.
+"""Makes the plan: where everything in the source goes, and what would not arrive as it was.
 
 Pure: two schemas, a profile and the traits of both engines go in, a plan comes out. What the target
 itself refuses to create is found out later (:mod:`migration.trial`) and taken out of the plan there.
@@ -7,46 +7,35 @@ itself refuses to create is found out later (:mod:`migration.trial`) and taken o
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from migration import fitting
 from migration.fitting import Findings
-from migration.model import (
-    Check,
-    Column,
-    ColumnProfile,
-    ForeignKey,
-    Index,
-    IndexPart,
-    Kind,
-    Schema,
-    Table,
-    TableProfile,
-    Traits,
-    Trigger,
-    Unique,
-    View,
-    fingerprint,
-)
+from migration.model import Column, Kind, Schema, TableProfile, Traits, Trigger, View, fingerprint
+from migration.new_tables import NewTables, renames, why_it_names_other_things
 from migration.plan import (
     TARGET_ROWS,
     ColumnPlan,
-    Hazard,
     Plan,
     Severity,
     TablePair,
     TablePlan,
-    label,
     load_order,
     pair_tables,
+    winner,
 )
 from migration.profile import ladder
-from migration.translation import Untranslatable, is_current_time, translate_expression, translate_query
+from migration.translation import Untranslatable, is_current_time, translate_query
 
 
 def kinds_to_try(pair: TablePair, source: Traits, target: Traits) -> dict[str, tuple[Kind, ...]]:
     """Return, for each column of the source, the kinds it may become, the wished one first."""
-    return {column.name: _kinds_to_try(column, there, source, target) for column, there in pair.columns}
+    # Beside a table that is not there yet stands no column, only the name that one will have.
+    return {
+        column.name: _kinds_to_try(column, there if pair.target is not None else None, source, target)
+        for column, there in pair.columns
+    }
 
 
 def _kinds_to_try(column: Column, there: Column | None, source: Traits, target: Traits) -> tuple[Kind, ...]:
@@ -62,7 +51,8 @@ def _kinds_to_try(column: Column, there: Column | None, source: Traits, target: 
     return ladder(column.kind)
 
 
-def make_plan(
+# Two databases with what they hold and can do, and what the user says about them: no two belong together.
+def make_plan(  # noqa: PLR0913, PLR0917
     source: Schema,
     target: Schema,
     profiles: Mapping[str, TableProfile],
@@ -83,26 +73,22 @@ def make_plan(
     accept
         Names of accepted hazards; ``target-rows:TABLE=source`` or ``=target`` says whose rows stay.
     """
-    planner = _Planner(source_traits, target_traits, Findings())
+    pairs = pair_tables(source, target, mapping)
+    planner = _Planner(source_traits, target_traits, pairs)
     tables, left_out = [], {}
-    for pair in pair_tables(source, target, mapping):
-        winner = _winner(pair.target_name, accept)
+    for pair in pairs:
         rows = target_rows.get(pair.target_name, 0)
         if rows:
-            planner.findings.add(
-                TARGET_ROWS, Severity.HAZARD, f"The target's {pair.target_name} holds {rows} rows of its own; accept with "
-                f"--accept {TARGET_ROWS}:{pair.target_name}=source (they go) or =target (they stay, the source's do not come)",
-                table=pair.target_name, count=rows,
-            )  # fmt: skip
-        if rows and winner == "target":
+            planner.note_own_rows(pair.target_name, rows)
+        if rows and winner(pair.target_name, accept) == "target":
             left_out[pair.source.name] = "the target keeps its own rows"
             continue
         plan = planner.table(pair, profiles[pair.source.name])
         tables.append(dataclasses.replace(plan, replaces_rows=bool(rows)))
-    planner.check_names(tables)
+    planner.check_names(target)
     views = planner.views(source, target, tables)
     triggers = planner.triggers(source, tables)
-    planner.rest(source, target, tables)
+    planner.rest(source, target)
     return Plan(
         tables=load_order(tables),
         views=views,
@@ -114,24 +100,34 @@ def make_plan(
     )
 
 
-def _winner(table: str, accept: Iterable[str]) -> str:
-    prefix = f"{TARGET_ROWS}:{table}="
-    return next((word[len(prefix) :] for word in accept if word.startswith(prefix)), "")
-
-
 class _Planner:
     """Plans table by table and gathers what it finds."""
 
-    def __init__(self, source: Traits, target: Traits, findings: Findings) -> None:
-        self.source, self.target, self.findings = source, target, findings
+    def __init__(self, source: Traits, target: Traits, pairs: Sequence[TablePair]) -> None:
+        self.source, self.target, self.pairs = source, target, pairs
+        self.findings = Findings()
+        self.new_tables = NewTables(source, target, self.findings, pairs)
         self.same_dialect = source.dialect == target.dialect
+
+    def note_own_rows(self, table: str, rows: int) -> None:
+        """Ask whose rows stay in a table that is not empty."""
+        self.findings.add(
+            TARGET_ROWS,
+            Severity.HAZARD,
+            f"The target's {table} holds {rows} rows of its own; accept with "
+            f"--accept {TARGET_ROWS}:{table}=source (they go) or =target (they stay, no others come)",
+            table=table,
+            count=rows,
+        )
 
     def table(self, pair: TablePair, profile: TableProfile) -> TablePlan:
         """Plan one table."""
         for column, _ in pair.columns:
-            fitting.check_values(column, profile.columns[column.name], pair.source, self.target, self.findings)
+            fitting.check_values(
+                column, profile.columns[column.name], pair.source, self.target, self.findings
+            )
         if pair.target is None:
-            target, columns = self._new_table(pair, profile)
+            target, columns = self.new_tables.plan(pair, profile)
         else:
             target, columns = pair.target, self._existing_columns(pair, profile)
         key = pair.source.primary_key
@@ -147,178 +143,38 @@ class _Planner:
             next_number=profile.next_number if any(column.automatic for column in target.columns) else None,
         )
 
-    # --- into an existing table -----------------------------------------------------------------------
-
     def _existing_columns(self, pair: TablePair, profile: TableProfile) -> tuple[ColumnPlan, ...]:
         assert pair.target is not None
         columns = []
         for column, there in pair.columns:
             if there is None:
                 self.findings.add(
-                    "column-left-behind", Severity.HAZARD, "The target has no such column; map it with --map, or accept "
-                    "that it stays behind", table=pair.source.name, column=column.name, count=profile.row_count,
-                )  # fmt: skip
+                    "column-left-behind",
+                    Severity.HAZARD,
+                    "The target has no such column; map it with --map, or accept that it stays behind",
+                    table=pair.source.name,
+                    column=column.name,
+                    count=profile.row_count,
+                )
                 continue
             found = profile.columns[column.name]
             fitting.check_fit(column, there, found, pair.source, self.findings)
             columns.append(ColumnPlan(column, there, found.kind))
         filled = {column.target.name for column in columns}
         for there in pair.target.columns:
-            has_value = there.nullable or there.default is not None or there.automatic or there.generated is not None
             if there.name not in filled:
-                self.findings.add(
-                    "column-without-source", Severity.NOTICE if has_value else Severity.BLOCKING,
-                    "The source has no such column; it gets its default" if has_value else
-                    "The source has no such column, and it may not be empty", table=pair.target.name, column=there.name,
-                )  # fmt: skip
-        fitting.check_indexes(pair.source, pair.target, dict(_renames(pair)), self.findings)
+                self._note_unfilled(pair.target.name, there)
+        fitting.check_indexes(pair.source, pair.target, renames(pair), self.findings)
         return tuple(columns)
 
-    # --- into a new one -------------------------------------------------------------------------------
-
-    def _new_table(self, pair: TablePair, profile: TableProfile) -> tuple[Table, tuple[ColumnPlan, ...]]:
-        source, renames = pair.source, dict(_renames(pair))
-        kinds = {name: found.kind for name, found in profile.columns.items()}
-        columns = []
-        for column, _ in pair.columns:
-            new = self._new_column(source, column, profile.columns[column.name], kinds)
-            columns.append(ColumnPlan(column, dataclasses.replace(new, name=renames[column.name]), kinds[column.name]))
-        named = {column.source.name: column.target for column in columns}
-        primary_key = self._primary_key(source, profile)
-        # Some engines let a primary key be NULL, and tables that came from one keep that among themselves.
-        key_columns = () if self.target.keeps_storage_classes else primary_key
-        target = Table(
-            name=pair.target_name,
-            columns=tuple(
-                dataclasses.replace(column.target, nullable=column.target.nullable and column.source.name not in key_columns)
-                for column in columns
-            ),
-            primary_key=tuple(named[name].name for name in primary_key),
-            uniques=tuple(Unique(u.name, tuple(renames[name] for name in u.columns)) for u in source.uniques),
-            checks=tuple(self._checks(source, kinds)),
-            foreign_keys=tuple(self._foreign_keys(source, profile, renames)),
-            indexes=tuple(self._indexes(source, profile, kinds, renames)),
+    def _note_unfilled(self, table: str, there: Column) -> None:
+        has_value = (
+            there.nullable or there.default is not None or there.automatic or there.generated is not None
         )
-        return target, tuple(
-            dataclasses.replace(column, target=target.column(column.target.name)) for column in columns
-        )
-
-    def _new_column(self, table: Table, column: Column, found: ColumnProfile, kinds: Mapping[str, Kind]) -> Column:
-        kind, size, precision, scale = found.kind, column.size, column.precision, column.scale
-        if kind is Kind.TEXT and size is not None and found.longest_characters > size:
-            self.findings.add(
-                "length-not-kept", Severity.NOTICE, f"Declared as {column.declared}, but values are up to "
-                f"{found.longest_characters} characters long: the new column has no limit",
-                table=table.name, column=column.name, count=found.longest_characters,
-            )  # fmt: skip
-            size = None
-        if kind is Kind.DECIMAL and precision is not None:
-            whole = precision - (scale or 0)
-            if found.integer_digits > whole or found.fraction_digits > (scale or 0):
-                self.findings.add(
-                    "precision-not-kept", Severity.NOTICE, f"Declared as {column.declared}, but values need "
-                    f"{found.integer_digits} digits before the point and {found.fraction_digits} behind it: the new "
-                    "column has no limit", table=table.name, column=column.name,
-                )  # fmt: skip
-                precision = scale = None
-        if not self.same_dialect and column.collation:
-            self.findings.add(
-                "collation-not-carried", Severity.HAZARD, f"Compares with {column.collation}; the new column compares "
-                "bytes, so other texts are equal and sorted", table=table.name, column=column.name,
-            )  # fmt: skip
-        digits = found.integer_digits + found.fraction_digits
-        as_text = kind is Kind.DECIMAL and self.target.decimal_digits is not None and digits > self.target.decimal_digits
-        if as_text:
-            self.findings.add(
-                "decimal-as-text", Severity.NOTICE, f"Values have up to {digits} digits; the new column keeps them as text, "
-                "digit for digit", table=table.name, column=column.name,
-            )  # fmt: skip
-        return Column(
-            name=column.name,
-            kind=Kind.TEXT if as_text else kind,
-            declared=column.declared,
-            nullable=column.nullable,
-            size=size if kind is Kind.TEXT else None,
-            bits=column.bits,
-            precision=precision if kind is Kind.DECIMAL and not as_text else None,
-            scale=scale if kind is Kind.DECIMAL and not as_text else None,
-            default=self._default(table, column, kind, kinds),
-            generated=self._generated(table, column, kinds),
-            automatic=column.automatic and kind in (Kind.INTEGER, Kind.ANY),
-            always_automatic=column.always_automatic,
-            never_reuses=column.never_reuses or not self.source.keeps_storage_classes,
-            collation=column.collation if self.same_dialect else None,
-        )
-
-    def _default(self, table: Table, column: Column, kind: Kind, kinds: Mapping[str, Kind]) -> str | None:
-        if column.default is None or column.automatic or column.default.upper() == "NULL":
-            return None
-        if not self.same_dialect and kind is Kind.BOOLEAN and column.default in ("0", "1"):
-            return "TRUE" if column.default == "1" else "FALSE"
-        if not self.same_dialect and is_current_time(column.default) and kind is Kind.INSTANT:
-            return "CURRENT_TIMESTAMP"
-        return self._translated("default", table, column.name, column.default, kinds)
-
-    def _generated(self, table: Table, column: Column, kinds: Mapping[str, Kind]) -> str | None:
-        if column.generated is None:
-            return None
-        return self._translated("generated", table, column.name, column.generated, kinds)
-
-    def _primary_key(self, table: Table, profile: TableProfile) -> tuple[str, ...]:
-        nulls = {name: profile.columns[name].null_count for name in table.primary_key}
-        if any(nulls.values()) and not self.target.keeps_storage_classes:
-            self.findings.add(
-                "primary-key-not-carried", Severity.HAZARD, "Rows have no value in the primary key, which the target does "
-                "not allow: the new table has none", table=table.name, count=sum(nulls.values()),
-            )  # fmt: skip
-            return ()
-        return table.primary_key
-
-    def _checks(self, table: Table, kinds: Mapping[str, Kind]) -> Iterable[Check]:
-        for check in table.checks:
-            condition = self._translated("check", table, check.name or check.condition, check.condition, kinds)
-            if condition is not None:
-                yield Check(check.name, condition)
-
-    def _foreign_keys(self, table: Table, profile: TableProfile, renames: Mapping[str, str]) -> Iterable[ForeignKey]:
-        for key in table.foreign_keys:
-            count, examples = profile.orphans.get(label(key), (0, ()))
-            if count:
-                self.findings.add(
-                    "foreign-key-not-carried", Severity.HAZARD, f"{count} rows refer to a row that is not there, so "
-                    f"{label(key)} cannot be made; all rows are carried", table=table.name, count=count, examples=examples,
-                )  # fmt: skip
-            else:
-                yield dataclasses.replace(key, columns=tuple(renames[name] for name in key.columns))
-
-    def _indexes(
-        self, table: Table, profile: TableProfile, kinds: Mapping[str, Kind], renames: Mapping[str, str]
-    ) -> Iterable[Index]:
-        for index in table.indexes:
-            size = sum(profile.columns[part.text].longest_bytes for part in index.parts if not part.is_expression)
-            collations = {part.collation for part in index.parts if part.collation} if not self.same_dialect else set()
-            if self.target.index_bytes is not None and size > self.target.index_bytes:
-                self._not_carried("index", table, index.name, f"its entries are up to {size} bytes long")
-            elif collations or (index.method and not self.same_dialect):
-                special = ", ".join(collations) or index.method
-                self._not_carried("index", table, index.name, f"{special} has no counterpart")
-            else:
-                condition = index.condition
-                if condition is not None:
-                    condition = self._translated("index", table, index.name, condition, kinds)
-                parts = [self._part(part, table, index, kinds, renames) for part in index.parts]
-                if (condition is None) == (index.condition is None) and None not in parts:
-                    yield dataclasses.replace(
-                        index, condition=condition, parts=tuple(part for part in parts if part is not None)
-                    )
-
-    def _part(
-        self, part: IndexPart, table: Table, index: Index, kinds: Mapping[str, Kind], renames: Mapping[str, str]
-    ) -> IndexPart | None:
-        if not part.is_expression:
-            return dataclasses.replace(part, text=renames[part.text])
-        text = self._translated("index", table, index.name, part.text, kinds)
-        return None if text is None else dataclasses.replace(part, text=text)
+        severity = Severity.NOTICE if has_value else Severity.BLOCKING
+        consequence = "it gets its default" if has_value else "and it may not be empty"
+        sentence = f"The source has no such column; {consequence}"
+        self.findings.add("column-without-source", severity, sentence, table=table, column=there.name)
 
     # --- what is no table -----------------------------------------------------------------------------
 
@@ -329,12 +185,19 @@ class _Planner:
         views = []
         for view in source.views:
             if view.name in there:
-                self.findings.add("view-kept", Severity.NOTICE, f"The target keeps its own view {view.name}", table=view.name)
+                sentence = f"The target keeps its own view {view.name}"
+                self.findings.add("view-kept", Severity.NOTICE, sentence, table=view.name)
+                continue
+            reason = why_it_names_other_things(view.definition, self._renamed()) or self._why_too_long(
+                view.name
+            )
+            if reason:
+                self.findings.not_carried("view", view.name, view.name, reason)
                 continue
             try:
-                definition = translate_query(view.definition, self.source.dialect, self.target.dialect, kinds)
-            except Untranslatable as reason:
-                self.findings.not_carried("view", view.name, view.name, str(reason))
+                definition = translate_query(view.definition, self.source, self.target, kinds)
+            except Untranslatable as why:
+                self.findings.not_carried("view", view.name, view.name, str(why))
             else:
                 views.append(View(view.name, definition))
         return tuple(views)
@@ -342,63 +205,75 @@ class _Planner:
     def triggers(self, source: Schema, tables: Sequence[TablePlan]) -> tuple[Trigger, ...]:
         """Carry triggers between equal dialects; name them otherwise."""
         new = {table.source.name for table in tables if table.is_new}
-        if self.same_dialect:
-            return tuple(trigger for trigger in source.triggers if trigger.table in new and trigger.definition)
+        carried = []
         for trigger in source.triggers:
-            if trigger.table in new:
-                self.findings.not_carried(
-                    "trigger", trigger.table, trigger.name, "code is not translated; write it anew for the target"
-                )
-        return ()
+            if trigger.table not in new:
+                continue
+            reason = why_it_names_other_things(trigger.definition, self._renamed())
+            if not self.same_dialect or not trigger.definition:
+                reason = "code is not translated; write it anew for the target"
+            if reason:
+                self.findings.not_carried("trigger", trigger.table, trigger.name, reason)
+            else:
+                carried.append(trigger)
+        return tuple(carried)
 
-    def rest(self, source: Schema, target: Schema, tables: Sequence[TablePlan]) -> None:
+    def rest(self, source: Schema, target: Schema) -> None:
         """Name what has no portable form, and what the target has alone."""
         for thing in source.uncarried:
             self.findings.not_carried(thing.what.replace(" ", "-"), thing.name, thing.name, thing.reason)
-        planned = {table.target.name for table in tables}
+        paired = {pair.target_name for pair in self.pairs}
         for table in target.tables:
-            if table.name not in planned:
-                self.findings.add(
-                    "table-only-in-target", Severity.NOTICE, "The source has no such table; it stays as it is",
-                    table=table.name,
-                )  # fmt: skip
+            if table.name not in paired:
+                sentence = "The source has no such table; it stays as it is"
+                self.findings.add("table-only-in-target", Severity.NOTICE, sentence, table=table.name)
 
-    def check_names(self, tables: Sequence[TablePlan]) -> None:
-        """Find new names that the target would cut or take for one another."""
-        limit = self.target.identifier_bytes
-        for table in tables if limit is not None else ():
-            names = [table.target.name, *(column.target.name for column in table.columns)]
-            names += [index.name for index in table.target.indexes] if table.is_new else []
-            for name in names:
-                if len(name.encode()) > limit:
-                    self.findings.add(
-                        "name-too-long", Severity.BLOCKING, f"{name!r} has {len(name.encode())} bytes and the target "
-                        f"keeps {limit}; map it to a shorter one with --map", table=table.source.name,
-                    )  # fmt: skip
+    # --- names ----------------------------------------------------------------------------------------
 
-    def _translated(self, what: str, table: Table, name: str, sql: str, kinds: Mapping[str, Kind]) -> str | None:
-        try:
-            return translate_expression(sql, self.source.dialect, self.target.dialect, kinds)
-        except Untranslatable as reason:
-            self._not_carried(what, table, name, f"{sql}: {reason}")
-            return None
+    def check_names(self, target: Schema) -> None:
+        """Find names that the target would cut or take for one another."""
+        tables = [(pair.source.name, pair.target_name) for pair in self.pairs]
+        paired = {name for _, name in tables}
+        there = [(table.name, table.name) for table in target.tables if table.name not in paired]
+        self._check_taken(tables + there)
+        for pair in self.pairs:
+            is_new = pair.target is None
+            names = [
+                new
+                for (_, there), new in zip(pair.columns, renames(pair).values(), strict=True)
+                if is_new or there
+            ]
+            self._check_taken([(pair.source.name, name) for name in names], within=pair.source.name)
+            for name in (pair.target_name, *names):
+                if reason := self._why_too_long(name):
+                    sentence = f"{name!r}: {reason}; map it to a shorter one with --map"
+                    self.findings.add("name-too-long", Severity.BLOCKING, sentence, table=pair.source.name)
 
-    def _not_carried(self, what: str, table: Table, name: str, reason: str) -> None:
-        self.findings.not_carried(what, table.name, name, reason)
+    def _check_taken(self, names: Sequence[tuple[str, str]], within: str = "") -> None:
+        """Find names, each with the table it is about, that come to the same in the target."""
+        folded = [name.lower() if self.target.folds_names else name for _, name in names]
+        counts = Counter(folded)
+        for (table, name), same in zip(names, folded, strict=True):
+            if counts[same] > 1:
+                what = f"{counts[same]} columns of {within}" if within else f"{counts[same]} tables"
+                sentence = f"{what} would be called {name!r}; map all but one to another name with --map"
+                self.findings.add("name-taken-twice", Severity.BLOCKING, sentence, table=table)
+
+    def _why_too_long(self, name: str) -> str:
+        size, limit = len(name.encode()), self.target.identifier_bytes
+        too_long = limit is not None and size > limit
+        return f"the name has {size} bytes, and the target keeps {limit}" if too_long else ""
+
+    def _renamed(self) -> set[str]:
+        """Return the names of tables and columns that are others in the target."""
+        tables = {pair.source.name for pair in self.pairs if pair.target_name != pair.source.name}
+        return tables | {old for pair in self.pairs for old, new in renames(pair).items() if old != new}
 
 
-def _renames(pair: TablePair) -> Iterable[tuple[str, str]]:
-    for column, there in pair.columns:
-        yield column.name, column.name if there is None else there.name
-
-
-def _kinds_everywhere(tables: Sequence[TablePlan]) -> dict[str, Kind]:
+def _kinds_everywhere(tables: Iterable[TablePlan]) -> dict[str, Kind]:
     """Return the kinds of the column names that mean one kind in every table."""
     kinds: dict[str, set[Kind]] = {}
     for table in tables:
         for column in table.columns:
             kinds.setdefault(column.target.name, set()).add(column.target.kind)
     return {name: next(iter(found)) for name, found in kinds.items() if len(found) == 1}
-
-
-__all__ = ["Hazard", "kinds_to_try", "make_plan"]

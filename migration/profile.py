@@ -9,21 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from migration.conversion import Positions
+from migration.limits import holds_nul, invalid_text, unfit
 from migration.model import Column, ColumnProfile, Kind, ScanColumn
-from migration.values import (
-    Positions,
-    convert,
-    holds_nul,
-    invalid_text,
-    normal_decimals,
-    repeated_keys,
-    show_at,
-    storage_counts,
-    unfit,
-)
+from migration.spelling import normal_decimals, repeated_keys, show_at
+from migration.values import convert, storage_counts
 
 # A report shows this many examples of anything, with the exact count beside them.
 EXAMPLES = 5
+# An infinity fits into no decimal with a limit; no limit is as large as this.
+INFINITE_DIGITS = 1_000_000
 
 _LADDERS: dict[Kind, tuple[Kind, ...]] = {
     Kind.BOOLEAN: (Kind.BOOLEAN, Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT),
@@ -37,7 +32,8 @@ _LADDERS: dict[Kind, tuple[Kind, ...]] = {
     Kind.TIMESTAMP: (Kind.TIMESTAMP, Kind.INSTANT, Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT),
     Kind.INSTANT: (Kind.INSTANT, Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT),
     Kind.JSON: (Kind.JSON,),
-    Kind.ANY: (Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL),
+    # Text before decimal: digits that were stored as text, such as 007, stay that.
+    Kind.ANY: (Kind.INTEGER, Kind.FLOAT, Kind.TEXT, Kind.DECIMAL),
 }
 
 
@@ -93,25 +89,30 @@ class Profiler:
 
     def finish(self) -> dict[str, ColumnProfile]:
         """Return the profiles, by column name."""
-        return {wanted.column.name: profile for wanted, profile in zip(self._columns, self._profiles, strict=True)}
+        return {
+            wanted.column.name: profile for wanted, profile in zip(self._columns, self._profiles, strict=True)
+        }
 
-    def _merge(self, before: ColumnProfile, batch: pa.RecordBatch, at: int, wanted: ScanColumn) -> ColumnProfile:
+    def _merge(
+        self, before: ColumnProfile, batch: pa.RecordBatch, at: int, wanted: ScanColumn
+    ) -> ColumnProfile:
         array, own = batch.column(at), self._own_kinds[at]
         converted = convert(array, own, wanted.kind)
         texts = _texts(array)
-        broken = invalid_text(texts)
         found: dict[str, Any] = {}
         for name, positions in (
             ("failed", converted.failed),
             ("changed", converted.changed),
             ("rounded", converted.rounded),
-            ("nul", holds_nul(texts, wanted.kind if not len(broken) else Kind.TEXT)),
-            ("invalid_text", broken),
+            ("nul", holds_nul(texts, wanted.kind)),
+            ("invalid_text", invalid_text(texts)),
             ("unfit", unfit(converted.array, self._targets[at])),
             ("repeated_key", repeated_keys(converted.array) if wanted.kind is Kind.JSON else ()),
         ):
             found[f"{name}_count"] = getattr(before, f"{name}_count") + len(positions)
-            found[f"{name}_examples"] = self._examples(getattr(before, f"{name}_examples"), batch, at, positions)
+            found[f"{name}_examples"] = self._examples(
+                getattr(before, f"{name}_examples"), batch, at, positions
+            )
         characters, size = _longest(converted.array, array)
         smallest, largest = _range(array)
         whole, fraction = _digits(converted.array) if wanted.kind is Kind.DECIMAL else (0, 0)
@@ -155,8 +156,6 @@ def _longest(converted: pa.Array, stored: pa.Array) -> tuple[int, int]:
     """Return the most characters and the most bytes of any value."""
     texts = converted if pa.types.is_string(converted.type) else _texts(stored)
     raw = converted if pa.types.is_binary(converted.type) else texts
-    if not (pa.types.is_string(raw.type) or pa.types.is_binary(raw.type)):
-        return 0, 0
     size = pc.max(pc.binary_length(raw.cast(pa.binary()))).as_py() or 0
     characters = 0 if len(invalid_text(texts)) else pc.max(pc.utf8_length(texts)).as_py() or 0
     return characters, size
@@ -180,8 +179,11 @@ def _nans(array: pa.Array) -> int:
 
 
 def _digits(decimals: pa.Array) -> tuple[int, int]:
-    """Return the most digits before and behind the point."""
-    plain = pc.ascii_ltrim(normal_decimals(decimals), "-")
+    """Return the most digits before and behind the point; a zero alone before it is none."""
+    plain = pc.ascii_ltrim(normal_decimals(decimals), "-0")
+    if pc.any(pc.equal(plain, "Infinity")).as_py():
+        return INFINITE_DIGITS, 0
+    plain = pc.if_else(pc.equal(plain, "NaN"), "", plain)
     point = pc.find_substring(plain, ".")
     length = pc.utf8_length(plain)
     has_point = pc.greater_equal(point, 0)

@@ -37,11 +37,11 @@ INTEGER_BITS = 64
 # A single text is cut after this many characters, and says so: what is written is read by people.
 TEXT_CHARACTERS = 65_536
 
-_WORDS = "|".join(SECRET_WORDS)
 # Three slashes after the scheme mean a path, and a path holds no password.
 _AUTHORITY = re.compile(r"\A(\s*[A-Za-z][\w+.-]*://(?!/)[^:@]*):(.*)@", re.DOTALL)
-_PARAMETER = re.compile(rf"(?i)([?&][^=&\s]*(?:{_WORDS})[^=&\s]*=)([^&#\s]*)")
-_URL_IN_TEXT = re.compile(r"([A-Za-z][\w+.-]*://(?!/)[^\s:@]*):(\S*)@")
+# Patterns for texts begin where nothing before them could have begun: a hostile text takes no longer.
+_PARAMETER = re.compile(r"([?&])([^=&?\s]*)=([^&#\s]*)")
+_WORD = re.compile(r"\S+")
 # How libpq and its like spell a connection; a colon would also be prose ("secure_tokens: 64 rows").
 _SETTING_IN_TEXT = re.compile(
     r"(?i)\b((?:(?:ssl)?password|passwd|pwd|sslkey)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)"
@@ -75,7 +75,7 @@ def secrets_of(url: str | URL) -> tuple[str, ...]:
         authority = _AUTHORITY.match(url)
         if authority:
             secrets += [authority[2], *_pieces(authority[2])]
-        secrets += [parameter[2] for parameter in _PARAMETER.finditer(url)]
+        secrets += [found[3] for found in _PARAMETER.finditer(url) if _is_secret(found[2])]
         try:
             url = make_url(url)
         except (ArgumentError, ValueError):
@@ -110,8 +110,9 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return the text without these secrets, and without what looks like one in a URL or a setting."""
     text = scrub(text, secrets)
-    text = _URL_IN_TEXT.sub(rf"\1:{MARK}@", text)
-    text = _PARAMETER.sub(rf"\1{MARK}", text)
+    if "://" in text and "@" in text:
+        text = _WORD.sub(lambda word: _without_userinfo(word[0]), text)
+    text = _PARAMETER.sub(_without_value, text)
     return _SETTING_IN_TEXT.sub(rf"\1{MARK}", text)
 
 
@@ -157,6 +158,23 @@ def _bounded(text: str) -> str:
 def _is_secret(parameter_name: str) -> bool:
     """Tell whether a query parameter of that name holds a secret."""
     return any(word in parameter_name.lower() for word in SECRET_WORDS)
+
+
+def _without_userinfo(word: str) -> str:
+    """Return a word without the password of the URL in it, which may end at its last ``@``."""
+    start, end = word.find("://"), word.rfind("@")
+    while 0 <= start < end:
+        colon, at = word.find(":", start + 3), word.find("@", start + 3)
+        # Three slashes mean a path.
+        if word[start + 3] != "/" and 0 <= colon < at:
+            return f"{word[:colon]}:{MARK}{word[end:]}"
+        start = word.find("://", start + 3)
+    return word
+
+
+def _without_value(parameter: re.Match[str]) -> str:
+    mark, name, _ = parameter.groups()
+    return f"{mark}{name}={MARK}" if _is_secret(name) else parameter[0]
 
 
 def _pieces(password: str) -> list[str]:

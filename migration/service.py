@@ -10,22 +10,22 @@ import contextlib
 import dataclasses
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from migration import __version__
-from migration.audit import Audit
+from migration import __version__, endings
+from migration.backends import Snapshot
 from migration.backup import make_backup
 from migration.checkpoint import (
     WHOLE_RUN,
+    Begun,
     Checkpoint,
-    before_of,
+    begun,
     check_same_plan,
     create_checkpoints,
     first_checkpoints,
-    made_by,
     read_checkpoints,
     run_finished,
 )
@@ -33,22 +33,16 @@ from migration.clock import Clock, now
 from migration.copy import copy_tables
 from migration.database import Database
 from migration.difference import Report
-from migration.errors import (
-    Differs,
-    HazardsNotAccepted,
-    MigrationError,
-    RollbackFailed,
-    RolledBack,
-    Stopped,
-    TargetUnusable,
-)
-from migration.plan import Plan
+from migration.errors import AuditUnusable, CouldNotLook, Differs, MigrationError
+from migration.journal import Journal
+from migration.plan import Plan, Severity
 from migration.progress import Progress, silent
-from migration.redaction import secrets_of
 from migration.survey import Survey, survey
 from migration.trial import try_plan
-from migration.undo import changed_since, drop_traces, note_before, save_rows, undo
+from migration.undo import drop_traces, note_before, save_rows, undo
 from migration.validator import MigrationValidator
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -98,10 +92,13 @@ class DataMigrationService:
         self.plan: Plan | None = None
         self.report: Report | None = None
         self.error: MigrationError | None = None
-        self.migration_log: list[dict[str, Any]] = []
-        self._audit: Audit | None = None
+        self._secrets = (*source.secrets, *target.secrets)
+        self._journal = Journal(clock, self._secrets)
+        self._log = self._journal.write
+        self.migration_log = self._journal.entries
         self._checkpoints: dict[str, Checkpoint] = {}
         self._is_written = False
+        self._is_undoing = False
 
     async def migrate_data(self, backup_path: str | Path | None = None) -> bool:
         """Tell whether everything arrived and is proved; :attr:`error` says why not.
@@ -119,7 +116,7 @@ class DataMigrationService:
 
     def save_migration_log(self, path: str | Path) -> None:
         """Write what happened as a JSON list, oldest first."""
-        Path(path).write_text(json.dumps(self.migration_log, indent=2, default=str) + "\n")
+        Path(path).write_text(json.dumps(self.migration_log, indent=2) + "\n")
 
     async def migrate(self) -> Report:
         """Walk all ten steps and return the proof.
@@ -129,44 +126,27 @@ class DataMigrationService:
         MigrationError
             With the exit code that says how it ended: refused, stopped, rolled back, or rollback failed.
         """
-        async with self._opened(), self.target.lock():
-            try:
-                return await self._walk()
-            except asyncio.CancelledError:
-                await asyncio.shield(self._log("stopped", written=self._is_written))
-                raise self._stopped() from None
-            except MigrationError as error:
-                await self._log("failed", error=str(error), exit_code=error.exit_code)
-                raise
+        async with self._opened(self.source, self.target), self.target.lock(), self._ending():
+            return await self._walk()
 
     async def make_plan(self) -> Plan:
         """Walk steps 1 to 4 and return the plan; nothing is touched."""
         async with self.source.snapshot() as snapshot:
-            found = await survey(
-                self.source, snapshot, self.target, self.options.mapping, self.options.accept, self.progress
-            )
-            return await try_plan(found.plan, self.target)
+            return (await self._look(snapshot)).plan
 
     async def take_back(self) -> None:
-        """Undo an interrupted migration, and prove that the target is what it was.
+        """Undo an interrupted migration, and prove that the target is what it was; the source is not asked.
 
         Raises
         ------
         RollbackFailed
             When it is not.
         """
-        self.options = dataclasses.replace(self.options, resume=True, accept_all=True)
-        async with self._opened(), self.target.lock():
-            async with self.source.snapshot() as snapshot:
-                await self._look_and_plan(snapshot)
-            assert self.plan is not None
-            check_same_plan(self._checkpoints.values(), self.plan)
-            changed = await self._undo()
-            if changed:
-                raise RollbackFailed(
-                    f"Undoing the migration left {', '.join(changed)} other than before", where=str(self.target),
-                    done="Everything is kept as it is", next_step="Compare the target with its backup before it is used",
-                )  # fmt: skip
+        async with self._opened(self.target), self.target.lock(), self._ending():
+            async with self.target.control() as connection:
+                if not await read_checkpoints(connection):
+                    raise endings.nothing_there(self.target, "undo")
+            await self._undo()
 
     # --- the walk -------------------------------------------------------------------------------------
 
@@ -174,22 +154,29 @@ class DataMigrationService:
         async with self.source.snapshot() as snapshot:
             found = await self._look_and_plan(snapshot)
             await self._back_up(found)
-            await self._prepare()
+            await _to_its_end(self._prepare(found.plan))
             try:
-                await self._copy(snapshot)
-                await self._finish()
-                report = await self._prove()
-            except MigrationError as error:
-                raise await self._take_back(error) from error
-        await self._close(report)
+                await self._copy(found.plan, snapshot)
+                await self._finish(found.plan)
+                report = await self._prove(found.plan)
+            except Exception as error:
+                raise await self._take_back(endings.as_told(error, self._secrets)) from error
+        # Asked to stop when all is proved: then that is how it ends.
+        with contextlib.suppress(asyncio.CancelledError):
+            await _to_its_end(self._close(report))
         return report
 
-    async def _look_and_plan(self, snapshot: Any) -> Survey:
-        """Steps 3 and 4: what both sides are, what will be done, and what stands against it."""
+    async def _look(self, snapshot: Snapshot) -> Survey:
+        """Read both sides, what an interrupted run has left included, and plan."""
         async with self.target.control() as connection:
             self._checkpoints = await read_checkpoints(connection)
-        if bool(self._checkpoints) != self.options.resume:
-            raise self._resume_mismatch()
+        run = begun(self._checkpoints)
+        if self.options.resume and not self._checkpoints:
+            raise endings.nothing_there(self.target, "resume")
+        if self._checkpoints and not self.options.resume:
+            raise endings.under_way(self.target)
+        if run.is_undoing:
+            raise endings.half_undone(self.target)
         found = await survey(
             self.source,
             snapshot,
@@ -197,11 +184,14 @@ class DataMigrationService:
             self.options.mapping,
             self.options.accept,
             self.progress,
-            leave_out_of_target=made_by(self._checkpoints),
-            own_rows={name: c.own_row_count for name, c in self._checkpoints.items()} if self.options.resume else None,
+            run,
         )
-        plan = await try_plan(found.plan, self.target, is_begun=self.options.resume)
-        self.plan = plan
+        return dataclasses.replace(found, plan=await try_plan(found.plan, self.target, run))
+
+    async def _look_and_plan(self, snapshot: Snapshot) -> Survey:
+        """Steps 3 and 4: what both sides are, what will be done, and what stands against it."""
+        found = await self._look(snapshot)
+        plan = self.plan = found.plan
         await self._log(
             "plan",
             fingerprint=plan.fingerprint,
@@ -210,14 +200,11 @@ class DataMigrationService:
             accepted=list(self.options.accept),
             left_out=plan.left_out,
         )
-        refused = () if self.options.accept_all else plan.refused(self.options.accept)
-        refused = tuple(h for h in plan.refused(()) if h.severity.value == "blocking") or refused
+        refused = plan.refused(self.options.accept)
+        if self.options.accept_all:
+            refused = tuple(hazard for hazard in refused if hazard.severity is Severity.BLOCKING)
         if refused:
-            raise HazardsNotAccepted(
-                f"{len(refused)} hazards stand against this migration: {'; '.join(_short(h) for h in refused[:3])}"
-                + ("; ..." if len(refused) > 3 else ""),
-                next_step="Read the plan (migrate --dry-run), mend what is blocking, and accept the rest by name",
-            )
+            raise endings.refused(plan, refused, self.options.accept)
         return found
 
     async def _back_up(self, found: Survey) -> None:
@@ -228,40 +215,45 @@ class DataMigrationService:
         databases = [self.source, self.target] if found.target_schema.tables else [self.source]
         for database in databases:
             made = await make_backup(database, folder, self.clock)
-            await self._log("backup", database=str(database), path=str(made.path), sha256=made.sha256, bytes=made.byte_count)
+            await self._log(
+                "backup",
+                database=str(database),
+                path=str(made.path),
+                sha256=made.sha256,
+                bytes=made.byte_count,
+            )
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, plan: Plan) -> None:
         """Step 6: the checkpoints, the rows put aside, and the tables that are missing."""
-        assert self.plan is not None
-        plan, writer = self.plan, self.target.writer
         if self.options.resume:
             check_same_plan(self._checkpoints.values(), plan)
             self._is_written = True
             return
-        self._checkpoints = first_checkpoints(plan, await note_before(self.target, plan))
+        there = [table.target for table in plan.tables if not table.is_new]
+        self._checkpoints = first_checkpoints(plan, await note_before(self.target, there))
         async with self.target.changing() as connection:
             await create_checkpoints(connection, self._checkpoints.values())
-            await save_rows(connection, plan, self.target)
+            await save_rows(connection, there, self.target, self._begun)
             for table in plan.new_tables:
-                for statement in writer.before_rows(table.target):
+                for statement in self.target.writer.before_rows(table.target):
                     await connection.exec_driver_sql(statement)
         self._is_written = True
-        await self._log("prepared", created=[table.target.name for table in plan.new_tables])
+        try:
+            await self._log("prepared", created=[table.target.name for table in plan.new_tables])
+        except AuditUnusable as error:
+            raise endings.state_kept(error) from error
 
-    async def _copy(self, snapshot: Any) -> None:
+    async def _copy(self, plan: Plan, snapshot: Snapshot) -> None:
         """Step 7: rows and checkpoints, chunk by chunk."""
-        assert self.plan is not None
-        async with self.target.loader([table.target for table in self.plan.tables]) as loader:
-            with self.source.told():
-                copied = await copy_tables(
-                    self.plan, snapshot, loader, self.source.traits, self._checkpoints, self.progress
-                )
+        async with self.target.loader([table.target for table in plan.tables]) as loader:
+            copied = await copy_tables(
+                plan, snapshot, loader, self.source.traits, self._checkpoints, self.progress
+            )
         await self._log("copied", rows={chunk.table: chunk.row_count for chunk in copied})
 
-    async def _finish(self) -> None:
+    async def _finish(self, plan: Plan) -> None:
         """Step 8: what is made after the rows, and the numbers that new rows will get."""
-        assert self.plan is not None
-        plan, writer = self.plan, self.target.writer
+        writer = self.target.writer
         if self._checkpoints[WHOLE_RUN].is_finished:
             return
         async with self.target.changing() as connection:
@@ -282,102 +274,114 @@ class DataMigrationService:
             await connection.execute(run_finished())
         await self._log("finished", views=[view.name for view in plan.views])
 
-    async def _prove(self) -> Report:
+    async def _prove(self, plan: Plan) -> Report:
         """Step 9: every check, every row of both sides, read fresh."""
         validator = MigrationValidator(
-            self.source, self.target, plan=self.plan, progress=self.progress, clock=self.clock
+            self.source, self.target, plan=plan, progress=self.progress, clock=self.clock
         )
         await validator.validate_schema_compatibility()
         await validator.validate_data_integrity()
-        self.report = validator.report
+        self.report = report = validator.report
         await self._log("proof", **validator.get_validation_report())
-        if not self.report.proved:
-            few = "; ".join(validator.validation_errors[:3])
+        few = "; ".join(validator.validation_errors[:3])
+        if report.verdict == "differs":
             raise Differs(f"The target is not equal to the source: {few}", where=str(self.target))
-        return self.report
+        if not report.proved:
+            raise CouldNotLook(f"The target could not be proved: {few}", where=str(self.target))
+        return report
 
     async def _close(self, report: Report) -> None:
-        """Step 10: nothing of ours is left in the target, and the log says that it is proved."""
-        assert self.plan is not None
-        async with self.target.changing() as connection:
-            await drop_traces(connection, self.plan, self.target)
-        await self._log("proved", tables=len(report.tables), rows=sum(t.source.row_count for t in report.tables))
+        """Step 10: the log says that it is proved, and nothing of ours is left in the target."""
+        try:
+            await self._log(
+                "proved",
+                tables=len(report.tables),
+                rows=sum(table.source.row_count for table in report.tables),
+            )
+            async with self.target.changing() as connection:
+                await drop_traces(connection, self.target, self._begun)
+        except MigrationError as error:
+            raise endings.state_kept(error) from error
+
+    @property
+    def _begun(self) -> Begun:
+        return begun(self._checkpoints)
 
     # --- when it goes wrong ---------------------------------------------------------------------------
 
     async def _take_back(self, error: MigrationError) -> MigrationError:
         """Undo what was written, prove the undoing, and return the error that says which happened."""
-        await self._log("undoing", error=str(error))
         try:
-            changed = await self._undo()
-        except TargetUnusable as failure:
-            return Stopped(
-                error.what, where=error.where, done=f"It could not be undone ({failure.what}); the state is kept",
-                next_step="When the target answers again, go on with --resume, or undo it with 'migration rollback'",
-            )  # fmt: skip
-        if changed:
-            return RollbackFailed(
-                f"{error.what}. Undoing it left {', '.join(changed)} other than before", where=str(self.target),
-                done="Everything is kept as it is", next_step="Compare the target with its backup before it is used",
-            )  # fmt: skip
-        return RolledBack(
-            error.what, where=error.where, done="The target was put back as it was, which was verified",
-            next_step=error.next_step or "Mend the cause and run it again",
-        )  # fmt: skip
+            # Nothing may happen that is not on record, and undoing is no exception.
+            if isinstance(error, AuditUnusable):
+                return endings.state_kept(error)
+            await self._log("undoing", error=str(error))
+            await self._undo()
+        except AuditUnusable as silence:
+            return endings.after(error, endings.state_kept(silence))
+        except MigrationError as failure:
+            return endings.after(error, failure)
+        return endings.rolled_back(error)
 
-    async def _undo(self) -> list[str]:
-        """Take everything back and return what is not as it was."""
-        assert self.plan is not None
-        before = before_of(self._checkpoints)
-        await undo(self.target, self.plan, before)
-        changed = await changed_since(self.target, self.plan, before)
+    async def _undo(self) -> None:
+        """Take everything back, or raise the error that says what is left.
+
+        Raises
+        ------
+        RollbackFailed
+            When the target answers, and is not what it was.
+        Stopped
+            When the target does not answer: then the state is kept.
+        """
+        self._is_undoing = True
+        try:
+            changed = await undo(self.target)
+        except Exception as error:
+            failure = endings.as_told(error, self._secrets)
+            raise endings.not_undone(self.target, failure, answers=await self._target_answers()) from error
         await self._log("undone", not_as_before=changed)
-        return changed
+        if changed:
+            raise endings.other_than_before(self.target, changed)
 
-    def _stopped(self) -> Stopped:
-        if not self._is_written:
-            return Stopped("Stopped on request", done="Nothing was written to the target", next_step="Run it again")
-        return Stopped(
-            "Stopped on request", where=str(self.target), done="What was copied is kept, with its checkpoints",
-            next_step="Go on with --resume, or undo it with 'migration rollback'",
-        )  # fmt: skip
-
-    def _resume_mismatch(self) -> MigrationError:
-        if self.options.resume:
-            return HazardsNotAccepted(
-                "There is nothing to resume: the target holds no checkpoints", where=str(self.target),
-                next_step="Run it without --resume",
-            )  # fmt: skip
-        return HazardsNotAccepted(
-            "The target holds an interrupted migration", where=str(self.target),
-            next_step="Go on with --resume, or undo it with 'migration rollback'",
-        )  # fmt: skip
-
-    # --- the log --------------------------------------------------------------------------------------
+    async def _target_answers(self) -> bool:
+        try:
+            await self.target.facts()
+        except MigrationError:
+            return False
+        return True
 
     @contextlib.asynccontextmanager
-    async def _opened(self) -> Any:
-        """Steps 1 and 2: both databases answer, and the log is begun."""
-        secrets = [*secrets_of(self.source.url), *secrets_of(self.target.url)]
-        facts = {"source": await self.source.facts(), "target": await self.target.facts()}
-        if self.options.audit_path is None:
+    async def _ending(self) -> AsyncIterator[None]:
+        """Put on record how it ends, and turn a request to stop into an error that says what is left."""
+        try:
             yield
-            return
-        async with await Audit.open(
-            self.options.audit_path, clock=self.clock, run=self.run_name, secrets=secrets
-        ) as audit:
-            self._audit = audit
-            await self._log("opened", version=__version__, source=str(self.source), target=str(self.target), **facts)
+        except asyncio.CancelledError:
+            ended = endings.stopped(self.target, is_written=self._is_written, is_undoing=self._is_undoing)
+            await self._journal.write_last("stopped", error=str(ended), exit_code=ended.exit_code)
+            raise ended from None
+        except MigrationError as error:
+            await self._journal.write_last("failed", error=str(error), exit_code=error.exit_code)
+            raise
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, *databases: Database) -> AsyncIterator[None]:
+        """Steps 1 and 2: the databases answer, and the log is begun."""
+        facts = {
+            "source_facts" if database is self.source else "target_facts": await database.facts()
+            for database in databases
+        }
+        async with self._journal.kept_in(self.options.audit_path, self.run_name):
+            names = {"source": str(self.source), "target": str(self.target)}
+            await self._log("opened", version=__version__, **names, **facts)
             yield
 
-    async def _log(self, name: str, **details: Any) -> None:
-        """Write to the audit log; one that cannot be written stops the job."""
-        self.migration_log.append({"timestamp": self.clock().isoformat(), "message": name, "details": details})
-        if self._audit is not None:
-            await self._audit.write(name, **details)
 
-
-def _short(hazard: Any) -> str:
-    place = f"{hazard.table}.{hazard.column}" if hazard.column else hazard.table
-    count = f" ({hazard.count:,})" if hazard.count else ""
-    return f"{hazard.name} in {place}{count}"
+async def _to_its_end(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Await a piece of work that must not be left half done; who asks to stop meanwhile is heard after it."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        task.result()
+        raise

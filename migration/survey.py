@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from migration.backends import Snapshot
+from migration.checkpoint import Begun
 from migration.database import Database
 from migration.look import count_rows, look
-from migration.model import Schema, TableProfile
+from migration.model import Schema, Table, TableProfile
 from migration.plan import Plan, pair_tables
 from migration.planning import make_plan
 from migration.progress import Progress
@@ -31,26 +32,26 @@ async def survey(
     mapping: Mapping[str, str],
     accept: Sequence[str],
     progress: Progress,
-    *,
-    leave_out_of_target: frozenset[str] = frozenset(),
-    own_rows: Mapping[str, int] | None = None,
+    run: Begun,
 ) -> Survey:
     """Read both schemas, profile the source inside its snapshot, and plan.
 
     Parameters
     ----------
-    leave_out_of_target
-        Tables that an interrupted run made, which count as not being there.
-    own_rows
-        What the target's tables held before an interrupted run, by table; else they are counted.
+    run
+        What an interrupted run has made, which counts as not being there, and how many rows the target's
+        tables held before it.
     """
     source_schema = await source.schema()
-    target_schema = (await target.schema()).without(leave_out_of_target)
-    with source.told():
-        profiles = await look(
-            source_snapshot, source_schema, target_schema, source.traits, target.traits, mapping, progress
-        )
-    rows = own_rows if own_rows is not None else await _rows_in(target, source_schema, target_schema, mapping)
+    target_schema = (await target.schema()).without(run.made)
+    profiles = await look(
+        source_snapshot, source_schema, target_schema, source.traits, target.traits, mapping, progress
+    )
+    rows = {name: before.digest.row_count for name, before in run.before.items()}
+    there = [
+        pair.target for pair in pair_tables(source_schema, target_schema, mapping) if pair.target is not None
+    ]
+    rows |= await _count_rows(target, [table for table in there if table.name not in rows])
     plan = make_plan(
         source_schema,
         target_schema,
@@ -64,11 +65,8 @@ async def survey(
     return Survey(source_schema, target_schema, profiles, plan)
 
 
-async def _rows_in(
-    target: Database, source_schema: Schema, target_schema: Schema, mapping: Mapping[str, str]
-) -> dict[str, int]:
-    there = [pair.target for pair in pair_tables(source_schema, target_schema, mapping) if pair.target is not None]
-    if not there:
+async def _count_rows(target: Database, tables: Sequence[Table]) -> dict[str, int]:
+    if not tables:
         return {}
     async with target.snapshot() as snapshot:
-        return {table.name: await count_rows(snapshot, table) for table in there}
+        return {table.name: await count_rows(snapshot, table) for table in tables}

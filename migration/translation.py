@@ -3,37 +3,59 @@
 sqlglot parses and writes; what it leaves to its user is added here: that ``1`` means true beside a
 boolean column, that one engine's LIKE ignores case and another's does not, and the functions that
 have no name in common. A translation is only ever a proposal: the target itself is asked, in a
-transaction that is rolled back, before anything relies on it.
+transaction that is rolled back, before anything relies on it. What the target would take and read
+otherwise is refused here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from migration.model import Kind
+from migration.model import Kind, Traits
 
-# Functions and operators that exist in no other dialect, so that passing them through would only move
-# the failure; those that are rewritten below are not among them.
-_UNTRANSLATABLE = (exp.Glob, exp.Command, exp.TimeToStr, exp.Rand)
-# What the other dialect would cast to means the same there, and to nothing else.
-_PLAIN_CASTS = ("TEXT", "VARCHAR", "CHAR", "INT", "BIGINT", "SMALLINT", "DOUBLE", "FLOAT", "DECIMAL", "BOOLEAN")
+# Functions and operators that exist in no other dialect, or that mean something else there: GREATEST of one
+# engine passes over NULL, and that of another does not.
+_UNTRANSLATABLE = (
+    exp.BitString,
+    exp.ByteString,
+    exp.Collate,
+    exp.Command,
+    exp.Glob,
+    exp.Greatest,
+    exp.Interval,
+    exp.Least,
+    exp.Rand,
+    exp.RegexpLike,
+    exp.TimeToStr,
+)
+_TEXT_TYPES = ("TEXT", "VARCHAR", "CHAR")
+_WHOLE_TYPES = ("INT", "BIGINT", "SMALLINT")
+_FLOAT_TYPES = ("DOUBLE", "FLOAT")
+_NUMBER_TYPES = (*_FLOAT_TYPES, "DECIMAL")
+# Casts of a column to these mean the same in every dialect, and to nothing else.
+_PLAIN_CASTS = (*_TEXT_TYPES, *_WHOLE_TYPES, *_FLOAT_TYPES)
+_TIME_TYPES = ("DATE", "TIME", "TIMETZ", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMPNTZ", "DATETIME", "INTERVAL")
+_BYTES_TYPES = ("VARBINARY", "BINARY", "BLOB")
+# Kinds that every engine writes alike when it makes a text of them.
+_KINDS_WITH_ONE_SPELLING = (Kind.TEXT, Kind.INTEGER, None)
 
 
 class Untranslatable(Exception):
     """This piece of SQL has no counterpart that is known to mean the same."""
 
 
-def translate_expression(sql: str, source: str, target: str, kinds: Mapping[str, Kind]) -> str:
+def translate_expression(sql: str, source: Traits, target: Traits, kinds: Mapping[str, Kind]) -> str:
     """Return an expression (a default, a condition, a generated value) in the target's dialect.
 
     Parameters
     ----------
     source, target
-        sqlglot's names of the dialects. Equal ones return ``sql`` untouched.
+        Whose dialects they are. Equal ones return ``sql`` untouched.
     kinds
         What the columns it may name will hold in the target.
 
@@ -42,108 +64,205 @@ def translate_expression(sql: str, source: str, target: str, kinds: Mapping[str,
     Untranslatable
         With the reason, when no meaning-preserving translation is known.
     """
-    if source == target:
+    if source.dialect == target.dialect:
         return sql
-    return _translate(sql, source, target, lambda name: kinds.get(name), quoted_text=True)
+    # In a query of its own, because some functions are the names of statements, too.
+    query = _parse(f"SELECT {sql}", source)
+    clauses = [name for name, clause in query.args.items() if clause]
+    if clauses != ["expressions"] or len(query.expressions) != 1 or isinstance(query.expressions[0], exp.Alias):
+        raise Untranslatable("it is not one expression")
+    rewriter = _Rewriter(source, target, kinds, double_quoted_text=source.double_quoted_text)
+    return _translate(query.expressions[0], rewriter)
 
 
-def translate_query(sql: str, source: str, target: str, kinds: Mapping[str, Kind]) -> str:
+def translate_query(sql: str, source: Traits, target: Traits, kinds: Mapping[str, Kind]) -> str:
     """Return a whole query (of a view); ``kinds`` by column name, for names that mean one kind everywhere."""
-    if source == target:
+    if source.dialect == target.dialect:
         return sql
-    return _translate(sql, source, target, lambda name: kinds.get(name), quoted_text=False)
+    # Which names are columns is not known here, so a double-quoted one is taken for a name.
+    return _translate(_parse(sql, source), _Rewriter(source, target, kinds, double_quoted_text=False))
 
 
 def is_current_time(sql: str | None) -> bool:
     """Tell whether a default is the time at which the row is written, in UTC."""
-    text = (sql or "").strip().strip("()").lower().replace(" ", "")
+    text = (sql or "").lower().replace(" ", "")
+    while text.startswith("(") and text.endswith(")"):
+        text = text[1:-1]
     return text in ("current_timestamp", "datetime('now')", "now()", "current_timestamp()")
 
 
-def _translate(
-    sql: str, source: str, target: str, kind_of: Callable[[str], Kind | None], *, quoted_text: bool
-) -> str:
+def _parse(sql: str, source: Traits) -> exp.Expr:
     try:
-        tree = sqlglot.parse_one(sql, read=source)
+        return sqlglot.parse_one(sql, read=source.dialect)
     except SqlglotError as error:
         raise Untranslatable(f"it could not be parsed: {str(error).splitlines()[0]}") from error
+
+
+def _translate(tree: exp.Expr, rewriter: _Rewriter) -> str:
     for found in tree.find_all(*_UNTRANSLATABLE):
         raise Untranslatable(f"{found.key.upper()} has no counterpart")
-    # A wrapper, because the root itself may be rewritten.
-    tree = exp.Tuple(expressions=[tree])
-    tree = tree.transform(lambda node: _rewrite(node, source, target, kind_of, quoted_text))
+    tree = rewriter.rewritten(tree.copy())
+    if tree.find(exp.Array):
+        raise Untranslatable("ARRAY has no counterpart")
     for literal in tree.find_all(exp.Literal):
         # Cast to a time, 'now' would be the moment at which the schema is made, for ever.
         if literal.name.lower() == "now" and isinstance(literal.parent, exp.Func):
-            raise Untranslatable(f"{literal.parent.sql(dialect=source)} has no counterpart")
-    written: str = tree.expressions[0].sql(dialect=target, identify=True)
-    return written
+            raise Untranslatable(f"{literal.parent.sql(dialect=rewriter.source.dialect)} has no counterpart")
+    return tree.sql(dialect=rewriter.target.dialect, identify=True)
 
 
-def _rewrite(
-    node: exp.Expression, source: str, target: str, kind_of: Callable[[str], Kind | None], quoted_text: bool
-) -> exp.Expression:
-    if isinstance(node, exp.Column) and quoted_text and source == "sqlite" and _is_misquoted_text(node, kind_of):
-        return exp.Literal.string(node.name)
-    if isinstance(node, exp.Like) and source == "sqlite" and target == "postgres":
-        return exp.ILike(**node.args)
-    if isinstance(node, exp.HexString) and target == "postgres":
-        return exp.cast(exp.Literal.string(f"\\x{node.this}"), "bytea")
-    if isinstance(node, exp.Cast) and source == "postgres":
-        return _plain_cast(node)
-    if isinstance(node, (exp.EQ, exp.NEQ)):
-        return _compare_booleans(node, kind_of)
-    if isinstance(node, exp.In) and _is_boolean(node.this, kind_of):
-        node.set("expressions", [_as_boolean(entry) for entry in node.expressions])
+@dataclass(frozen=True)
+class _Rewriter:
+    """Rewrites a tree node by node, where the same spelling would mean something else."""
+
+    source: Traits
+    target: Traits
+    kinds: Mapping[str, Kind]
+    double_quoted_text: bool
+
+    def rewritten(self, node: exp.Expr) -> exp.Expr:
+        """Return what a tree becomes, from its leaves up, so that what is rewritten holds what was."""
+        for child in list(node.iter_expressions()):
+            new = self.rewritten(child)
+            if new is not child:
+                child.replace(new)
+        return self._rewrite(node)
+
+    def _rewrite(self, node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.Column):
+            return self._column(node)
+        if isinstance(node, exp.Like):
+            return self._like(node)
+        if isinstance(node, exp.HexString) and self.target.bytes_type is not None:
+            return exp.cast(exp.Literal.string(f"\\x{node.this}"), self.target.bytes_type)
+        if isinstance(node, exp.Cast):
+            return self._cast(node)
+        if isinstance(node, (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)):
+            return self._comparison(node)
+        if isinstance(node, exp.In) and self._is_boolean(node.this):
+            node.set("expressions", [_as_boolean(entry) for entry in node.expressions])
+            return node
+        if isinstance(node, exp.Substring):
+            return _substring(node)
+        return _function(node) if isinstance(node, exp.Anonymous) else node
+
+    def _column(self, node: exp.Column) -> exp.Expr:
+        """Some engines take a double-quoted name that is no column for text."""
+        is_quoted = isinstance(node.this, exp.Identifier) and bool(node.this.quoted)
+        is_text = self.double_quoted_text and is_quoted and node.name not in self.kinds
+        return exp.Literal.string(node.name) if is_text else node
+
+    def _like(self, node: exp.Like) -> exp.Expr:
+        if self.source.like_ignores_case == self.target.like_ignores_case:
+            return node
+        if self.source.like_ignores_case:
+            return exp.ILike(**node.args)
+        pattern = node.expression
+        if isinstance(pattern, exp.Literal) and pattern.name.lower() == pattern.name.upper():
+            return node
+        raise Untranslatable("LIKE tells upper from lower case here, and not in the target")
+
+    def _is_boolean(self, node: exp.Expr) -> bool:
+        if isinstance(node, exp.Column):
+            return self.kinds.get(node.name) is Kind.BOOLEAN
+        return isinstance(node.unnest(), exp.Predicate)
+
+    def _comparison(self, node: exp.Binary) -> exp.Expr:
+        for side, other in (("this", "expression"), ("expression", "this")):
+            if self._is_boolean(node.args[side]):
+                node.set(other, _as_boolean(node.args[other]))
+        return _any_of(node) if isinstance(node.expression, exp.Any) else node
+
+    def _cast(self, node: exp.Cast) -> exp.Expr:
+        """Keep casts that other dialects know, and drop those that only name what a literal is."""
+        to, value = getattr(node.to.this, "value", ""), node.this.unnest()
+        refusal = Untranslatable(f"{node.sql(dialect=self.source.dialect)} has no counterpart")
+        if isinstance(value, exp.Array):
+            # Only ever part of a list, whose members have been told what they are.
+            return value
+        if isinstance(value, exp.Literal):
+            literal = _typed_literal(value, to)
+            is_reckoned_with = to in _TIME_TYPES and isinstance(node.parent, (exp.Add, exp.Sub))
+            if literal is None or is_reckoned_with:
+                raise refusal
+            return literal
+        kind = self.kinds.get(value.name) if isinstance(value, exp.Column) else None
+        # A length would cut, a scale would round, and whole numbers are cut to here and rounded to there.
+        is_plain = to in _PLAIN_CASTS and not node.to.expressions
+        cuts = to in _WHOLE_TYPES and kind is not Kind.INTEGER
+        respells = to in _TEXT_TYPES and kind not in _KINDS_WITH_ONE_SPELLING
+        if not is_plain or cuts or respells:
+            raise refusal
         return node
-    name = node.name.upper() if isinstance(node, exp.Anonymous) else node.sql_name() if isinstance(node, exp.Func) else ""
-    rewrite = _FUNCTIONS.get((source, target, name))
-    return rewrite(node) if rewrite is not None else node
 
 
-def _is_misquoted_text(node: exp.Column, kind_of: Callable[[str], Kind | None]) -> bool:
-    """SQLite takes a double-quoted name that is no column for text."""
-    identifier = node.this
-    return isinstance(identifier, exp.Identifier) and bool(identifier.quoted) and kind_of(node.name) is None
+def _typed_literal(value: exp.Literal, to: str) -> exp.Expr | None:
+    """Return a literal as what a cast says it is; ``None`` where only the source knows how it is read."""
+    text = value.name
+    if to in (*_WHOLE_TYPES, *_NUMBER_TYPES):
+        return _number(text, whole=to in _WHOLE_TYPES)
+    if not value.is_string or to == "BOOLEAN":
+        return None
+    if to in _BYTES_TYPES:
+        return exp.HexString(this=text[2:]) if text.startswith("\\x") else None
+    if to in _TIME_TYPES and not text[:1].isdigit():
+        # 'now', 'today', 'infinity': words that are read when the schema is made.
+        return None
+    return value
 
 
-def _is_boolean(node: exp.Expression, kind_of: Callable[[str], Kind | None]) -> bool:
-    return isinstance(node, exp.Column) and kind_of(node.name) is Kind.BOOLEAN
+def _number(text: str, *, whole: bool) -> exp.Expr | None:
+    digits = text.removeprefix("-")
+    if not (digits if whole else digits.replace(".", "", 1)).isdecimal():
+        return None
+    if not whole and "." not in digits:
+        # Divided by another, 5.0 is not what 5 is.
+        digits += ".0"
+    number = exp.Literal.number(digits)
+    return exp.Neg(this=number) if text.startswith("-") else number
 
 
-def _compare_booleans(node: exp.Binary, kind_of: Callable[[str], Kind | None]) -> exp.Expression:
-    for side, other in (("this", "expression"), ("expression", "this")):
-        if _is_boolean(node.args[side], kind_of):
-            node.set(other, _as_boolean(node.args[other]))
-    return node
-
-
-def _as_boolean(node: exp.Expression) -> exp.Expression:
+def _as_boolean(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.Literal) and node.this in ("0", "1"):
         return exp.Boolean(this=node.this == "1")
     return node
 
 
-def _plain_cast(node: exp.Cast) -> exp.Expression:
-    """Keep casts that other dialects know, and drop those that only name what a text literal is."""
-    if isinstance(node.this, exp.Literal) and node.this.is_string:
-        return node.this
-    if node.to.this.value not in _PLAIN_CASTS:
-        raise Untranslatable(f"{node.sql(dialect='postgres')} has no counterpart")
-    return node
+def _any_of(node: exp.Binary) -> exp.Expr:
+    """Write ``x = ANY (ARRAY[...])`` as the list that it was before an engine stored it."""
+    array = node.expression.this.unnest()
+    if not isinstance(node, exp.EQ) or not isinstance(array, exp.Array):
+        raise Untranslatable("ANY has no counterpart")
+    return exp.In(this=node.this, expressions=array.expressions)
 
 
 # --- functions --------------------------------------------------------------------------------------
 
 
-def _json_valid(node: exp.Expression) -> exp.Expression:
+def _substring(node: exp.Substring) -> exp.Expr:
+    """Keep a substring from a known place: from the end, or before the start, engines count otherwise."""
+    start = node.args.get("start")
+    if isinstance(start, exp.Literal) and start.name.isdigit() and int(start.name) > 0:
+        return node
+    raise Untranslatable("SUBSTR from a place that is no number from 1 on has no counterpart")
+
+
+def _function(node: exp.Anonymous) -> exp.Expr:
+    """Rewrite a function whose meaning sqlglot does not know, or refuse it."""
+    rewrite = _FUNCTIONS.get(node.name.upper())
+    if rewrite is None:
+        raise Untranslatable(f"{node.name.upper()} has no counterpart that is known")
+    return rewrite(node)
+
+
+def _json_valid(node: exp.Anonymous) -> exp.Expr:
     # The cast raises where the text is no JSON: the row is refused either way.
     (argument,) = node.expressions
     return exp.paren(exp.Is(this=exp.cast(argument, "json"), expression=exp.Not(this=exp.Null())))
 
 
-def _utc_time(node: exp.Expression) -> exp.Expression:
-    arguments = [node.this, *node.expressions] if isinstance(node.this, exp.Expression) else node.expressions
+def _utc_time(node: exp.Anonymous) -> exp.Expr:
+    arguments = node.expressions
     if [argument.name.lower() for argument in arguments if isinstance(argument, exp.Literal)] == ["now"]:
         return exp.AtTimeZone(this=exp.CurrentTimestamp(), zone=exp.Literal.string("UTC"))
     if len(arguments) == 1:
@@ -151,12 +270,12 @@ def _utc_time(node: exp.Expression) -> exp.Expression:
     raise Untranslatable(f"{node.sql()} has no counterpart")
 
 
-def _length_in_bytes(node: exp.Expression) -> exp.Expression:
+def _length_in_bytes(node: exp.Anonymous) -> exp.Expr:
     return exp.Anonymous(this="octet_length", expressions=node.expressions)
 
 
-_FUNCTIONS: dict[tuple[str, str, str], Callable[[exp.Expression], exp.Expression]] = {
-    ("sqlite", "postgres", "JSON_VALID"): _json_valid,
-    ("sqlite", "postgres", "DATETIME"): _utc_time,
-    ("sqlite", "postgres", "OCTET_LENGTH"): _length_in_bytes,
+_FUNCTIONS: dict[str, Callable[[exp.Anonymous], exp.Expr]] = {
+    "JSON_VALID": _json_valid,
+    "DATETIME": _utc_time,
+    "OCTET_LENGTH": _length_in_bytes,
 }

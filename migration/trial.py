@@ -12,23 +12,23 @@ from collections.abc import Iterable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migration.checkpoint import Begun
 from migration.database import Database
 from migration.ddl import Piece, Writer, written_key
 from migration.plan import Hazard, Plan, Severity, TablePlan
 from migration.undo import drop_new
 
 
-async def try_plan(plan: Plan, target: Database, *, is_begun: bool = False) -> Plan:
+async def try_plan(plan: Plan, target: Database, run: Begun) -> Plan:
     """Return the plan less what the target refuses, each refusal a hazard; the target is unchanged.
 
-    Views come back in an order in which they can be made. ``is_begun`` tells that an interrupted run
-    has made some of it; that goes first, inside the same transaction that is rolled back.
+    Views come back in an order in which they can be made. What an interrupted run has made already goes
+    first, inside the same transaction that is rolled back.
     """
     async with target.control() as connection:
         transaction = await connection.begin()
         try:
-            if is_begun:
-                await drop_new(connection, plan, target)
+            await drop_new(connection, target, run)
             return await _try(plan, connection, target.writer)
         finally:
             await transaction.rollback()
@@ -130,10 +130,11 @@ def _without(table: TablePlan, refused: list[tuple[Piece, str]]) -> TablePlan:
         primary_key=() if "primary-key" in names else target.primary_key,
         uniques=tuple(u for u in target.uniques if ", ".join(u.columns) not in names.get("unique", ())),
         checks=tuple(c for c in target.checks if (c.name or c.condition) not in names.get("check", ())),
-        foreign_keys=tuple(k for k in target.foreign_keys if written_key(k) not in names.get("foreign-key", ())),
+        foreign_keys=tuple(
+            k for k in target.foreign_keys if written_key(k) not in names.get("foreign-key", ())
+        ),
         indexes=tuple(index for index in target.indexes if index.name not in names.get("index", ())),
     )
     by_name = {column.name: column for column in columns}
     planned = tuple(dataclasses.replace(c, target=by_name[c.target.name]) for c in table.columns)
     return dataclasses.replace(table, target=target, columns=planned)
-

@@ -2,121 +2,150 @@
 
 What is new is dropped. Tables that were there before lose the rows that came, and get back those that
 were put aside for them. Numbers go on where they were. Then the target is read again and compared with
-what was noted before anything was written.
+what was noted before anything was written. All of this is told by the target itself: neither the source
+nor a plan is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migration.checkpoint import SAVED_PREFIX, Before, drop_checkpoints
+from migration.checkpoint import (
+    Before,
+    Begun,
+    Checkpoint,
+    begun,
+    drop_checkpoints,
+    read_checkpoints,
+    run_undoing,
+)
 from migration.database import Database
-from migration.look import clause
-from migration.model import Column, Table, fingerprint
-from migration.plan import Plan
+from migration.model import Kind, Table, View, fingerprint
+from migration.plan import ColumnPlan, TablePlan, load_order
 from migration.progress import silent
 from migration.verify import Side, sum_table
 
 
-async def note_before(target: Database, plan: Plan) -> dict[str, Before]:
-    """Note what the tables that are there already are, so that undoing can be proved."""
-    there = [table for table in plan.tables if not table.is_new]
+async def note_before(target: Database, tables: Iterable[Table]) -> dict[str, Before]:
+    """Note what tables that are there already are, every column of theirs, so that undoing can be proved."""
     before: dict[str, Before] = {}
-    if there:
-        async with target.snapshot() as snapshot:
-            side = Side("target", snapshot, target.traits)
-            for table in there:
-                digest = (await sum_table(table, side, silent)).digest
-                before[table.target.name] = Before(digest, await snapshot.next_number(table.target))
+    async with target.snapshot() as snapshot:
+        side = Side("target", snapshot, target.traits)
+        for table in tables:
+            digest = (await sum_table(_as_it_is(table, target), side, silent)).digest
+            before[table.name] = Before(digest, await snapshot.next_number(table))
     return before
 
 
-async def save_rows(connection: AsyncConnection, plan: Plan, target: Database) -> None:
+async def save_rows(
+    connection: AsyncConnection, tables: Iterable[Table], target: Database, run: Begun
+) -> None:
     """Put aside, inside the target, the rows that are to be replaced."""
-    for position, table in enumerate(plan.tables):
-        if table.replaces_rows:
-            columns = ", ".join(target.writer.quote(column.name) for column in _kept(table.target))
+    for table in tables:
+        if table.name in run.saved:
             await connection.exec_driver_sql(
-                f"CREATE TABLE {target.writer.quote(_saved(position))} AS "
-                f"SELECT {columns} FROM {target.writer.quote(table.target.name)}"
+                f"CREATE TABLE {target.writer.quote(run.saved[table.name])} AS "
+                f"SELECT {_kept(table, target)} FROM {target.writer.quote(table.name)}"
             )
 
 
-async def drop_traces(connection: AsyncConnection, plan: Plan, target: Database) -> None:
+async def drop_traces(connection: AsyncConnection, target: Database, run: Begun) -> None:
     """Remove the checkpoints and what was put aside, once nobody needs them."""
-    for position, table in enumerate(plan.tables):
-        if table.replaces_rows:
-            await connection.exec_driver_sql(f"DROP TABLE {target.writer.quote(_saved(position))}")
+    for saved in run.saved.values():
+        await connection.exec_driver_sql(f"DROP TABLE {target.writer.quote(saved)}")
     await drop_checkpoints(connection)
 
 
-async def undo(target: Database, plan: Plan, before: Mapping[str, Before]) -> None:
-    """Take out of the target all that the plan put in.
+async def undo(target: Database) -> list[str]:
+    """Take out of the target all that a run put in, and return what is not as it was, in words.
 
-    One loading transaction empties and refills what was there before; the rest is DDL.
+    Nothing returned means that the undoing is proved; only then the checkpoints and the rows that were
+    put aside go too. Until then it can be done again.
     """
-    existing = [table for table in plan.tables if not table.is_new]
-    if existing:
-        async with target.loader([table.target for table in existing]) as loader, loader.transaction():
-            for position, table in enumerate(plan.tables):
-                if not table.is_new:
-                    await loader.execute(sa.delete(clause(table.target)))
-                if table.replaces_rows:
-                    await loader.execute(_put_back(table.target, _saved(position)))
+    async with target.control() as connection:
+        checkpoints = await read_checkpoints(connection)
+        there = await connection.run_sync(target.backend.reflect)
+    run = begun(checkpoints)
+    tables = [there.table(name) for name in run.before if there.has(name)]
+    await _put_back_rows(target, tables, checkpoints)
     async with target.changing() as connection:
-        await drop_new(connection, plan, target)
-        for table in existing:
-            number = before[table.target.name].next_number
+        await drop_new(connection, target, run)
+        for table in tables:
+            number = run.before[table.name].next_number
             if number is not None:
-                await target.backend.set_next_number(connection, table.target, number)
-        await drop_traces(connection, plan, target)
+                await target.backend.set_next_number(connection, table, number)
+    changed = await _changed_since(target, run)
+    if not changed:
+        async with target.changing() as connection:
+            await drop_traces(connection, target, run)
+    return changed
 
 
-async def changed_since(target: Database, plan: Plan, before: Mapping[str, Before]) -> list[str]:
-    """Return what is not as it was noted, in words; nothing means that the undoing is proved."""
+async def drop_new(connection: AsyncConnection, target: Database, run: Begun) -> None:
+    """Drop views, then foreign keys (they may form circles), then tables; pass over what is not there."""
+    there = await connection.run_sync(target.backend.reflect)
+    writer = target.writer
+    for name in reversed(run.views):
+        await connection.exec_driver_sql(writer.drop_view(View(name, "")))
+    new = [table for table in there.tables if table.name in run.tables]
+    for statement in [key for table in new for key in writer.drop_foreign_keys(table)]:
+        await connection.exec_driver_sql(statement)
+    for table in new:
+        await connection.exec_driver_sql(writer.drop_table(table.name))
+
+
+async def _put_back_rows(target: Database, tables: list[Table], checkpoints: dict[str, Checkpoint]) -> None:
+    """Empty and refill what was there before, in one loading transaction that also says what is going on."""
+    run = begun(checkpoints)
+    # Where foreign keys cannot be held back, rows that refer to others go first and come last.
+    order = [plan.target for plan in load_order(_as_it_is(table, target) for table in tables)]
+    async with target.loader(tables) as loader, loader.transaction():
+        for table in reversed(order):
+            await loader.execute(sa.delete(sa.table(sa.quoted_name(table.name, True))))
+        for table in order:
+            if table.name in run.saved:
+                await loader.execute(_put_back(table, target, run.saved[table.name]))
+        await loader.execute(run_undoing(checkpoints))
+
+
+async def _changed_since(target: Database, run: Begun) -> list[str]:
     schema = await target.schema()
-    if fingerprint(schema) != plan.target_fingerprint:
+    if fingerprint(schema) != run.schema:
         return ["the schema"]
-    now = await note_before(target, plan)
+    now = await note_before(target, [schema.table(name) for name in run.before])
     changed = []
-    for name, was in before.items():
+    for name, was in run.before.items():
         changed += [f"the rows of {name}"] * (now[name].digest != was.digest)
         changed += [f"the next number of {name}"] * (now[name].next_number != was.next_number)
     return changed
 
 
-async def drop_new(connection: AsyncConnection, plan: Plan, target: Database) -> None:
-    """Drop views, then foreign keys (they may form circles), then tables; what is not there is passed over."""
-    there = await connection.run_sync(target.backend.reflect)
-    views = {view.name for view in there.views}
-    for view in reversed(plan.views):
-        if view.name in views:
-            await connection.exec_driver_sql(target.writer.drop_view(view))
-    new = [table for table in plan.new_tables if there.has(table.target.name)]
-    await _run(connection, (s for table in new for s in target.writer.drop_foreign_keys(table.target)))
-    await _run(connection, (target.writer.drop_table(table.target.name) for table in reversed(new)))
+def _as_it_is(table: Table, target: Database) -> TablePlan:
+    """Plan to read a table as itself: every column in its own kind."""
+    any_class = target.traits.keeps_storage_classes
+    columns = tuple(
+        ColumnPlan(column, column, Kind.ANY if any_class else column.kind) for column in table.columns
+    )
+    return TablePlan(source=table, target=table, columns=columns, is_new=False)
 
 
-async def _run(connection: AsyncConnection, statements: Iterable[str]) -> None:
-    for statement in statements:
-        await connection.exec_driver_sql(statement)
+def _put_back(table: Table, target: Database, saved: str) -> sa.TextClause:
+    names = _kept(table, target)
+    # Columns that refuse to be given a number are told to take the one they had.
+    overriding = (
+        "OVERRIDING SYSTEM VALUE " if any(column.always_automatic for column in table.columns) else ""
+    )
+    statement = (
+        f"INSERT INTO {target.writer.quote(table.name)} ({names}) {overriding}"
+        f"SELECT {names} FROM {target.writer.quote(saved)}"
+    )
+    # A colon would be a parameter to SQLAlchemy.
+    return sa.text(statement.replace(":", "\\:"))
 
 
-def _put_back(table: Table, saved: str) -> sa.Insert:
-    names = [column.name for column in _kept(table)]
-    rows = sa.table(saved, *[sa.column(sa.quoted_name(name, True)) for name in names])
-    target = clause(table)
-    return sa.insert(target).from_select(names, sa.select(*[rows.c[name] for name in names]))  # type: ignore[arg-type]
-
-
-def _kept(table: Table) -> list[Column]:
-    return [column for column in table.columns if column.generated is None]
-
-
-def _saved(position: int) -> str:
-    return f"{SAVED_PREFIX}{position}"
-
-
+def _kept(table: Table, target: Database) -> str:
+    """List the columns whose values are kept; generated ones are computed again."""
+    return ", ".join(target.writer.quote(column.name) for column in table.columns if column.generated is None)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
+from migration.checkpoint import Begun
 from migration.checks import AFTER_CLOSING, AFTER_CONTENT, COUNT_CHECKS, SCHEMA_CHECKS, Check, Proof
 from migration.clock import Clock, now, stamp
 from migration.database import Database
 from migration.difference import CheckResult, Difference, Report, TableComparison
 from migration.digest import Digest
 from migration.errors import MigrationError
+from migration.payload import in_words, report_as_data
 from migration.plan import Plan
 from migration.progress import Progress, silent
 from migration.survey import survey
 from migration.verify import Side, Sum, compare_table, sum_table
+
+LEFT_BEHIND = "the target has no such column, which was accepted"
 
 
 class MigrationValidator:
@@ -48,7 +52,9 @@ class MigrationValidator:
         self._clock = clock
         self._tables: list[TableComparison] = []
         self._checks: dict[str, CheckResult] = {}
-        self._could_not_look: list[str] = []
+        self._could_not_look: dict[str, str] = {}
+        # Columns that stay behind were accepted with the plan; where there is none, nobody has accepted them.
+        self._is_plan_given = plan is not None
 
     async def validate_schema_compatibility(self) -> bool:
         """Tell whether the target has every planned table, column, key, index, foreign key and view."""
@@ -70,47 +76,35 @@ class MigrationValidator:
     def report(self) -> Report:
         """What was found so far."""
         plan = self.plan or Plan(())
+        accepted = _left_behind(plan) if self._is_plan_given else ()
         return Report(
             planned=tuple(table.target.name for table in plan.tables),
             tables=tuple(self._tables),
             checks=tuple(self._checks.values()),
-            could_not_look=tuple(self._could_not_look),
-            left_out=dict(plan.left_out),
+            could_not_look=tuple(self._could_not_look.values()),
+            left_out=plan.left_out | {f"{table}.{column}": LEFT_BEHIND for table, column in accepted},
         )
 
     @property
     def validation_errors(self) -> list[str]:
         """Every difference that is named, and everything that could not be looked at, in words."""
-        return [str(difference) for difference in self.report.differences] + self._could_not_look
+        return in_words(self.report)
 
     def get_validation_report(self) -> dict[str, Any]:
         """Return the report as plain data, ready to be written as JSON.
 
-        Keys: ``timestamp``, ``validation_passed`` (proved, nothing less), ``error_count`` (exact),
-        ``errors`` (in words, few per table), ``verdict``, ``checks``, ``tables``, ``left_out``.
+        ``timestamp`` and the keys of :func:`migration.payload.report_as_data`.
         """
-        report = self.report
-        return {
-            "timestamp": stamp(self._clock()),
-            "validation_passed": report.proved,
-            "verdict": report.verdict,
-            "error_count": report.difference_count + len(report.could_not_look),
-            "errors": self.validation_errors,
-            "could_not_look": list(report.could_not_look),
-            "checks": [
-                {"name": check.name, "looked_at": check.looked_at, "differences": check.difference_count}
-                for check in report.checks
-            ],
-            "tables": [table_as_data(table) for table in report.tables],
-            "left_out": report.left_out,
-        }
+        return {"timestamp": stamp(self._clock()), **report_as_data(self.report)}
 
     @contextlib.asynccontextmanager
     async def _proof(self) -> AsyncIterator[Proof]:
         """Open both sides freshly, and plan when nobody has."""
         async with self.source.snapshot() as ours:
             if self.plan is None:
-                found = await survey(self.source, ours, self.target, self._mapping, (), self._progress)
+                found = await survey(
+                    self.source, ours, self.target, self._mapping, (), self._progress, Begun()
+                )
                 self.plan = found.plan
             target_schema = await self.target.schema()
             async with self.target.snapshot() as theirs:
@@ -120,51 +114,48 @@ class MigrationValidator:
                     source=Side("source", ours, self.source.traits),
                     target=Side("target", theirs, self.target.traits),
                     target_database=self.target,
+                    left_behind=() if self._is_plan_given else _left_behind(self.plan),
                 )
 
     async def _run(self, checks: Sequence[Check], proof: Proof) -> None:
         for check in checks:
             name = check.__name__.removeprefix("check_").replace("_", " ")
-            try:
-                with self.target.told():
-                    self._checks[name] = await check(proof)
-            except MigrationError as error:
-                self._could_not_look.append(f"{name}: {error}")
+            with self._looking(name):
+                self._checks[name] = await check(proof)
 
     async def _compare(self, proof: Proof) -> None:
         """Compare every planned table; one that cannot be read leaves the others to be compared."""
         self._tables = []
-        assert self.plan is not None
         there = {table.target.name for table in proof.tables}
-        for table in self.plan.tables:
-            try:
-                with self.target.told(), self.source.told():
-                    if table.target.name not in there:
-                        ours = await sum_table(table, proof.source, self._progress)
-                        self._tables.append(_all_missing(table.target.name, ours))
-                        continue
+        for table in proof.plan.tables:
+            name = table.target.name
+            with self._looking(f"content of {name}"):
+                if name not in there:
+                    ours = await sum_table(table, proof.source, self._progress)
+                    self._tables.append(_all_missing(name, ours))
+                else:
                     comparison, *sums = await compare_table(table, proof.source, proof.target, self._progress)
-            except MigrationError as error:
-                self._could_not_look.append(f"content of {table.target.name}: {error}")
-            else:
-                self._tables.append(comparison)
-                proof.sums[table.target.name] = (sums[0], sums[1])
+                    self._tables.append(comparison)
+                    proof.sums[name] = (sums[0], sums[1])
+
+    @contextlib.contextmanager
+    def _looking(self, what: str) -> Iterator[None]:
+        """Note what could not be looked at, which is never the same as having found it equal or not."""
+        self._could_not_look.pop(what, None)
+        try:
+            yield
+        except MigrationError as error:
+            self._could_not_look[what] = f"{what}: {error}"
 
 
-def table_as_data(table: TableComparison) -> dict[str, Any]:
-    """Return one table's comparison as plain data; ``samples`` are at most twenty."""
-    return {
-        "table": table.table,
-        "equal": table.equal,
-        "source_rows": table.source.row_count,
-        "target_rows": table.target.row_count,
-        "source_digest": str(table.source),
-        "target_digest": str(table.target),
-        "missing": table.missing_count,
-        "extra": table.extra_count,
-        "changed": table.changed_count,
-        "samples": [vars(sample) for sample in table.samples],
-    }
+def _left_behind(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Name the columns of the source that no column of the target takes."""
+    return tuple(
+        (table.source.name, column.name)
+        for table in plan.tables
+        for column in table.source.columns
+        if column.name not in {planned.source.name for planned in table.columns}
+    )
 
 
 def _all_missing(table: str, ours: Sum) -> TableComparison:

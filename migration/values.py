@@ -9,46 +9,42 @@ changed (arrives as something else, a number as text) or rounded (loses digits).
 from __future__ import annotations
 
 import decimal
-import json
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migration.model import ARROW_TYPES, STORAGE, Column, Kind
+from migration.conversion import (
+    NOWHERE,
+    Converted,
+    all_failed,
+    blank,
+    filled,
+    filled_count,
+    keep_nulls,
+    positions,
+    union,
+    where,
+)
+from migration.limits import invalid_text
+from migration.model import ARROW_TYPES, STORAGE, Kind
+from migration.moments import (
+    date_to_timestamp,
+    number_to_instant,
+    number_to_timestamp,
+    text_to_date,
+    text_to_instant,
+    text_to_time,
+    text_to_timestamp,
+    timestamp_to_instant,
+)
+from migration.spelling import is_json, normal_decimals
 
-Positions: TypeAlias = npt.NDArray[np.int64]
-NOWHERE: Positions = np.empty(0, dtype=np.int64)
 STORAGE_CLASSES = tuple(STORAGE.field(i).name for i in range(STORAGE.num_fields))
-
 # A double holds every integer up to here, and not every one above.
 LARGEST_EXACT_INTEGER = 2**53
-# A number in a timestamp column is an epoch in the unit that puts it between 1973 and the year 5138;
-# below, it could as well be a year, a Julian day or 20250131, and is no instant at all.
-EPOCH_UNITS = (("seconds", 1e8, 1e11, 1e6), ("milliseconds", 1e11, 1e14, 1e3),
-               ("microseconds", 1e14, 1e17, 1.0), ("nanoseconds", 1e17, 9.3e18, 1e-3))  # fmt: skip
-DATE_FORM = r"^\d{4}-\d\d-\d\d$"
-NAIVE_FORM = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?$"
-ZONED_FORM = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)$"
-TIME_FORM = r"^\d\d:\d\d(:\d\d(\.\d+)?)?$"
 TRUE_WORDS, FALSE_WORDS = ("t", "true"), ("f", "false")
-
-
-@dataclass(frozen=True)
-class Converted:
-    """An array in its canonical type, with the positions that did not arrive as they were."""
-
-    array: pa.Array
-    failed: Positions = field(default_factory=lambda: NOWHERE)
-    changed: Positions = field(default_factory=lambda: NOWHERE)
-    rounded: Positions = field(default_factory=lambda: NOWHERE)
-    forms: dict[str, int] = field(default_factory=dict)
 
 
 def convert(array: pa.Array, own: Kind, kind: Kind) -> Converted:
@@ -71,15 +67,13 @@ def convert(array: pa.Array, own: Kind, kind: Kind) -> Converted:
         return Converted(array)
     if kind is Kind.ANY:
         return Converted(as_storage(array, own))
-    if own is Kind.ANY:
-        return _from_storage(array, kind)
     if own is Kind.DECIMAL and kind in (Kind.INTEGER, Kind.FLOAT):
         return _from_decimal(array, kind)
-    if (own, kind) in ((Kind.DATE, Kind.TIMESTAMP), (Kind.TIMESTAMP, Kind.INSTANT)):
-        return Converted(array.cast(ARROW_TYPES[kind]), forms={f"{own.value} as {kind.value}": _filled(array)})
-    if own in _CLASS_OF_KIND:
-        return _from_storage(array, kind)
-    return _all_failed(array, kind)
+    if (own, kind) == (Kind.DATE, Kind.TIMESTAMP):
+        return date_to_timestamp(array)
+    if (own, kind) == (Kind.TIMESTAMP, Kind.INSTANT):
+        return timestamp_to_instant(array)
+    return _from_storage(array, kind) if own in _STORED_KINDS else all_failed(array, kind)
 
 
 def storage_class(array: pa.Array) -> str:
@@ -95,134 +89,26 @@ def as_storage(array: pa.Array, own: Kind) -> pa.StructArray:
     TypeError
         For a kind that has no storage class of its own, such as an instant.
     """
-    present: dict[str, pa.Array] = {}
+    if own not in _STORED_KINDS:
+        raise TypeError(f"{own.value} has no storage class")
     if pa.types.is_struct(array.type):
         present = {array.type.field(i).name: pc.struct_field(array, i) for i in range(array.type.num_fields)}
-    elif own is Kind.ANY or own in _CLASS_OF_KIND:
+    else:
         plain = array.cast(pa.int64()) if pa.types.is_boolean(array.type) else array
         present = {storage_class(plain): plain}
-    else:
-        raise TypeError(f"{own.value} has no storage class")
-    fields = [
-        present.get(name, pa.nulls(len(array), STORAGE.field(name).type)) for name in STORAGE_CLASSES
-    ]
-    return pa.StructArray.from_arrays(fields, fields=[STORAGE.field(i) for i in range(STORAGE.num_fields)])
+    arrays = [present.get(name, pa.nulls(len(array), STORAGE.field(name).type)) for name in STORAGE_CLASSES]
+    return pa.StructArray.from_arrays(arrays, fields=[STORAGE.field(i) for i in range(STORAGE.num_fields)])
 
 
 def storage_counts(array: pa.Array) -> dict[str, int]:
     """Count the values of each storage class, nulls included."""
     if pa.types.is_struct(array.type):
-        counts = {array.type.field(i).name: _filled(pc.struct_field(array, i)) for i in range(array.type.num_fields)}
+        names = [array.type.field(i).name for i in range(array.type.num_fields)]
+        counts = {name: filled_count(pc.struct_field(array, i)) for i, name in enumerate(names)}
     else:
-        counts = {_CLASS_OF_TYPE.get(array.type, str(array.type)): _filled(array)}
+        counts = {_CLASS_OF_TYPE.get(array.type, str(array.type)): filled_count(array)}
     counts["null"] = len(array) - sum(counts.values())
     return {name: count for name, count in counts.items() if count}
-
-
-def invalid_text(array: pa.Array) -> Positions:
-    """Return the positions of a text array whose bytes are not UTF-8."""
-    try:
-        array.validate(full=True)
-    except pa.ArrowInvalid:
-        pass
-    else:
-        return NOWHERE
-    return np.array([i for i, value in enumerate(array.cast(pa.binary())) if not _is_utf8(value.as_py())], np.int64)
-
-
-def normal_decimals(array: pa.Array) -> pa.Array:
-    """Spell equal decimals alike: no exponent, no trailing zeros, no leading plus."""
-    plain = pc.replace_substring_regex(array, r"^(-?\d+)\.0*$", r"\1")
-    plain = pc.replace_substring_regex(plain, r"^(-?\d+\.\d*[1-9])0+$", r"\1")
-    odd = _positions(pc.invert(pc.match_substring_regex(plain, r"^(0|-?[1-9]\d*|-?(0|[1-9]\d*)\.\d*[1-9])$")))
-    return _replace_each(plain, odd, _normal_decimal) if len(odd) else plain
-
-
-def normal_json(array: pa.Array) -> pa.Array:
-    """Spell JSON texts of equal meaning alike: keys sorted, no spaces, numbers by value.
-
-    Numbers keep every digit (``1.10`` equals ``1.1`` and differs from ``1.1000000000000001``).
-    """
-    encoded = array.dictionary_encode()
-    meanings = [_normal_json(text.as_py()) for text in encoded.dictionary]
-    return pa.array(meanings, pa.string()).take(encoded.indices)
-
-
-def repeated_keys(array: pa.Array) -> Positions:
-    """Return the positions of JSON texts in which an object names a key twice."""
-    encoded = array.dictionary_encode()
-    twice = {i for i, text in enumerate(encoded.dictionary) if _repeats_key(text.as_py())}
-    if not twice:
-        return NOWHERE
-    return np.flatnonzero(np.isin(encoded.indices.fill_null(-1).to_numpy(), list(twice)))
-
-
-def holds_nul(array: pa.Array, kind: Kind) -> Positions:
-    """Return the positions of texts with a NUL character in them, escaped ones too where it is JSON."""
-    found = _positions(pc.match_substring(array.cast(pa.binary()), "\0"))
-    if kind is not Kind.JSON:
-        return found
-    suspects = _positions(pc.match_substring(array, "\\u0000"))
-    escaped = [i for i in suspects if "\0" in strings_in(json.loads(array[int(i)].as_py()))]
-    return np.union1d(found, np.array(escaped, np.int64))
-
-
-def unfit(array: pa.Array, column: Column | None) -> Positions:
-    """Return the positions of canonical values that are too large for an existing column."""
-    if column is None or not len(array):
-        return NOWHERE
-    if pa.types.is_string(array.type) and column.kind is Kind.TEXT:
-        too_long = pc.greater(pc.utf8_length(array), column.size) if column.size is not None else None
-        unknown = pc.invert(pc.is_in(array, pa.array(column.choices))) if column.choices else None
-        return _union(_positions(pc.and_(mask, array.is_valid())) for mask in (too_long, unknown) if mask is not None)
-    if pa.types.is_string(array.type) and column.kind is Kind.DECIMAL and column.precision is not None:
-        whole, scale = column.precision - (column.scale or 0), column.scale or 0
-        fits = rf"^-?(0|\d{{1,{whole}}})(\.\d{{1,{scale}}})?$" if whole else rf"^-?0(\.\d{{1,{max(scale, 1)}}})?$"
-        return _positions(pc.invert(pc.match_substring_regex(normal_decimals(array), fits)))
-    if pa.types.is_integer(array.type) and column.kind is Kind.INTEGER and column.bits is not None and column.bits < 64:
-        bound = 2 ** (column.bits - 1)
-        return _positions(pc.or_(pc.less(array, -bound), pc.greater_equal(array, bound)))
-    if pa.types.is_floating(array.type) and column.bits == 32:
-        single = array.cast(pa.float32(), safe=False).cast(pa.float64())
-        return _positions(pc.and_(pc.not_equal(single, array), pc.invert(pc.is_nan(array))))
-    return NOWHERE
-
-
-def strings_in(value: Any) -> str:
-    """Join every string of a JSON value, keys included."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "".join(strings_in(entry) for entry in value)
-    if isinstance(value, dict):
-        return "".join(key + strings_in(entry) for key, entry in value.items())
-    return ""
-
-
-def show(value: Any) -> str:
-    """Write a value for a person: bytes as hex, text that is not UTF-8 as hex, long ones cut."""
-    if isinstance(value, dict):
-        value = next((entry for entry in value.values() if entry is not None), None)
-    if isinstance(value, bytes):
-        text = f"x'{value[:40].hex()}'"
-        return text if len(value) <= 40 else f"{text} ({len(value)} bytes)"
-    if isinstance(value, str):
-        return repr(value) if len(value) <= 80 else f"{value[:80]!r} ({len(value)} characters)"
-    return str(value)
-
-
-def show_at(array: pa.Array, position: int) -> str:
-    """Write the value at a position for a person, whatever bytes it holds."""
-    if pa.types.is_struct(array.type):
-        for i in range(array.type.num_fields):
-            if array.field(i)[position].is_valid:
-                return show_at(array.field(i), position)
-        return "None"
-    scalar = array[position]
-    if pa.types.is_string(array.type):
-        raw = scalar.cast(pa.binary()).as_py() if scalar.is_valid else None
-        return show(raw if raw is None or not _is_utf8(raw) else raw.decode())
-    return show(scalar.as_py())
 
 
 # --- from storage classes ---------------------------------------------------------------------------
@@ -234,13 +120,12 @@ def _from_storage(array: pa.Array, kind: Kind) -> Converted:
     parts = [_convert_class(pc.struct_field(array, i), kind) for i in range(array.type.num_fields)]
     forms: dict[str, int] = {}
     for part in parts:
-        for form, count in part.forms.items():
-            forms[form] = forms.get(form, 0) + count
+        forms.update(part.forms)
     return Converted(
         array=pc.coalesce(*[part.array for part in parts]),
-        failed=_union(part.failed for part in parts),
-        changed=_union(part.changed for part in parts),
-        rounded=_union(part.rounded for part in parts),
+        failed=union(part.failed for part in parts),
+        changed=union(part.changed for part in parts),
+        rounded=union(part.rounded for part in parts),
         forms=forms,
     )
 
@@ -252,16 +137,13 @@ def _convert_class(array: pa.Array, kind: Kind) -> Converted:
         array = array.cast(pa.int64())
     converter = _CONVERTERS.get((storage_class(array), kind))
     if converter is None:
-        return _all_failed(array, kind)
-    if not pa.types.is_string(array.type):
-        return converter(array)
-    broken = invalid_text(array)
+        return all_failed(array, kind)
+    broken = invalid_text(array) if pa.types.is_string(array.type) else NOWHERE
     if not len(broken):
         return converter(array)
     # Arrow's text kernels stop at the first broken byte, so broken texts step aside.
-    converted = converter(_blank(array, broken))
-    return Converted(converted.array, np.union1d(converted.failed, broken), converted.changed,
-                     converted.rounded, converted.forms)  # fmt: skip
+    found = converter(blank(array, broken))
+    return Converted(found.array, union([found.failed, broken]), found.changed, found.rounded, found.forms)
 
 
 def _keep(array: pa.Array) -> Converted:
@@ -270,16 +152,17 @@ def _keep(array: pa.Array) -> Converted:
 
 def _integer_to_boolean(array: pa.Array) -> Converted:
     known = pc.or_(pc.equal(array, 0), pc.equal(array, 1))
-    return _where(array, known, lambda kept: kept.cast(pa.bool_()), Kind.BOOLEAN, "0 or 1")
+    return where(array, known, lambda kept: kept.cast(pa.bool_()), Kind.BOOLEAN, "0 or 1")
 
 
 def _text_to_boolean(array: pa.Array) -> Converted:
     lower = pc.utf8_lower(array)
-    known = _keep_nulls(pc.is_in(lower, pa.array(TRUE_WORDS + FALSE_WORDS)), lower)
-    return _where(
-        lower, known, lambda kept: _keep_nulls(pc.is_in(kept, pa.array(TRUE_WORDS)), kept), Kind.BOOLEAN,
-        "true or false in words",
-    )  # fmt: skip
+    known = keep_nulls(pc.is_in(lower, pa.array(TRUE_WORDS + FALSE_WORDS)), lower)
+
+    def is_true(kept: pa.Array) -> pa.Array:
+        return keep_nulls(pc.is_in(kept, pa.array(TRUE_WORDS)), kept)
+
+    return where(lower, known, is_true, Kind.BOOLEAN, "true or false in words")
 
 
 def _integer_to_decimal(array: pa.Array) -> Converted:
@@ -287,9 +170,12 @@ def _integer_to_decimal(array: pa.Array) -> Converted:
 
 
 def _real_to_decimal(array: pa.Array) -> Converted:
-    # A decimal has no negative zero.
-    negative_zero = pc.and_(pc.equal(array, 0.0), pc.less(pc.divide(1.0, array), 0.0))
-    return _where(array, pc.invert(negative_zero), _spell_reals, Kind.DECIMAL)
+    return where(array, pc.invert(_is_negative_zero(array)), _spell_reals, Kind.DECIMAL)
+
+
+def _is_negative_zero(array: pa.Array) -> pa.Array:
+    """Tell which zeros have a sign, which neither a decimal nor an integer has."""
+    return pc.and_(pc.equal(array, 0.0), pc.less(pc.divide(1.0, array), 0.0))
 
 
 def _spell_reals(array: pa.Array) -> pa.Array:
@@ -306,124 +192,70 @@ def _odd_real(value: float) -> str | None:
 
 
 def _integer_to_float(array: pa.Array) -> Converted:
+    # The absolute value of the smallest integer is none of 64 bits.
     exact = pc.less_equal(pc.abs(pc.max_element_wise(array, -(2**63) + 1)), LARGEST_EXACT_INTEGER)
-    return _where(array, _keep_nulls(exact, array), lambda kept: kept.cast(pa.float64()), Kind.FLOAT)
+    return where(array, keep_nulls(exact, array), lambda kept: kept.cast(pa.float64()), Kind.FLOAT)
 
 
 def _real_to_integer(array: pa.Array) -> Converted:
     small = pc.less_equal(pc.abs(array), float(LARGEST_EXACT_INTEGER))
     whole = pc.and_(small, pc.equal(array, pc.trunc(array)))
-    return _where(array, whole, lambda kept: kept.cast(pa.int64()), Kind.INTEGER)
+    known = pc.and_(whole, pc.invert(_is_negative_zero(array)))
+    return where(array, known, lambda kept: kept.cast(pa.int64()), Kind.INTEGER)
 
 
 def _number_to_text(array: pa.Array) -> Converted:
-    return Converted(array.cast(pa.string()), changed=_valid_positions(array))
+    return Converted(array.cast(pa.string()), changed=filled(array))
 
 
 def _number_to_json(array: pa.Array) -> Converted:
-    return _where(array, pc.is_finite(array), lambda kept: kept.cast(pa.string()), Kind.JSON)
+    return where(array, pc.is_finite(array), lambda kept: kept.cast(pa.string()), Kind.JSON)
 
 
 def _text_to_bytes(array: pa.Array) -> Converted:
-    return Converted(array.cast(pa.binary()), changed=_valid_positions(array))
+    return Converted(array.cast(pa.binary()), changed=filled(array))
 
 
 def _text_to_json(array: pa.Array) -> Converted:
     encoded = array.dictionary_encode()
-    good = pa.array([_is_json(text.as_py()) for text in encoded.dictionary], pa.bool_())
-    return _where(array, good.take(encoded.indices), lambda kept: kept, Kind.JSON)
+    good = pa.array([is_json(text.as_py()) for text in encoded.dictionary], pa.bool_())
+    return where(array, good.take(encoded.indices), lambda kept: kept, Kind.JSON)
 
 
 def _text_to_decimal(array: pa.Array) -> Converted:
+    """Read numbers in text; one whose zeros in front or whose sign would go is changed."""
     known = pc.match_substring_regex(array, r"^(-?\d+(\.\d+)?|NaN|-?Infinity)$")
-    return _where(array, known, lambda kept: kept, Kind.DECIMAL, "decimal in text")
+    found = where(array, known, lambda kept: kept, Kind.DECIMAL, "decimal in text")
+    changed = positions(pc.match_substring_regex(found.array, r"^-?0\d|^-0(\.0*)?$"))
+    return Converted(found.array, found.failed, changed, forms=found.forms)
 
 
-def _text_to_date(array: pa.Array) -> Converted:
-    day = pc.match_substring_regex(array, DATE_FORM)
-    midnight = pc.match_substring_regex(array, r"^\d{4}-\d\d-\d\d[ T]00:00(:00(\.0+)?)?$")
-    cut = pc.utf8_slice_codeunits(array, 0, 10)
-    return _gather(array, Kind.DATE, [
-        ("date", day, cut, pa.date32()), ("date at midnight", midnight, cut, pa.date32())])  # fmt: skip
+# --- from decimals ----------------------------------------------------------------------------------
 
 
-def _text_to_time(array: pa.Array) -> Converted:
-    known = pc.match_substring_regex(array, TIME_FORM)
-    texts, rounded = _cut_fraction(array)
-    # Arrow reads no bare times, so each becomes that time on the first day it knows.
-    on_a_day = pc.binary_join_element_wise("1970-01-01", texts, " ")
-    return _gather(array, Kind.TIME, [("time", known, on_a_day, pa.timestamp("us"))], rounded)
+def _from_decimal(array: pa.Array, kind: Kind) -> Converted:
+    """Read decimals as integers or doubles where that gives the same number back."""
+    exact = _exact_float if kind is Kind.FLOAT else _exact_integer
+    numbers = [None if text is None else exact(decimal.Decimal(text)) for text in array.to_pylist()]
+    converted = pa.array(numbers, ARROW_TYPES[kind])
+    return Converted(converted, failed=np.setdiff1d(filled(array), filled(converted)))
 
 
-def _text_to_timestamp(array: pa.Array) -> Converted:
-    texts, rounded = _cut_fraction(array)
-    converted = _gather(array, Kind.TIMESTAMP, _naive_forms(texts, pa.timestamp("us")) + [
-        ("text with zone, as UTC", pc.match_substring_regex(texts, ZONED_FORM), texts, pa.timestamp("us", "UTC"))
-    ], rounded)  # fmt: skip
-    zoned = _positions(pc.match_substring_regex(texts, ZONED_FORM))
-    return Converted(converted.array, converted.failed, np.setdiff1d(zoned, converted.failed),
-                     converted.rounded, converted.forms)  # fmt: skip
+def _exact_float(value: decimal.Decimal) -> float | None:
+    number = float(value)
+    return number if not value.is_finite() or decimal.Decimal(repr(number)) == value else None
 
 
-def _text_to_instant(array: pa.Array) -> Converted:
-    texts, rounded = _cut_fraction(array)
-    zoned = ("text with zone", pc.match_substring_regex(texts, ZONED_FORM), texts, pa.timestamp("us", "UTC"))
-    naive = [(f"{form}, read as UTC", mask, found, as_type) for form, mask, found, as_type
-             in _naive_forms(texts, pa.timestamp("us"))]  # fmt: skip
-    return _gather(array, Kind.INSTANT, [zoned, *naive], rounded)
-
-
-def _naive_forms(texts: pa.Array, as_type: pa.DataType) -> list[tuple[str, pa.Array, pa.Array, pa.DataType]]:
-    return [
-        ("text without zone", pc.match_substring_regex(texts, NAIVE_FORM), texts, as_type),
-        ("date only", pc.match_substring_regex(texts, DATE_FORM), texts, as_type),
-    ]
-
-
-def _number_to_instant(array: pa.Array) -> Converted:
-    """Read numbers as epochs, the unit told by their size; every form is counted."""
-    numbers = array.cast(pa.float64(), safe=False).fill_null(0.0).to_numpy(zero_copy_only=False)
-    valid = array.is_valid().to_numpy(zero_copy_only=False)
-    micros = np.zeros(len(array), dtype=np.int64)
-    known = np.zeros(len(array), dtype=bool)
-    forms: dict[str, int] = {}
-    with np.errstate(invalid="ignore"):
-        for unit, low, high, factor in EPOCH_UNITS:
-            mask = valid & (numbers >= low) & (numbers < high)
-            if mask.any():
-                known |= mask
-                micros[mask] = np.rint(numbers[mask] * factor).astype(np.int64)
-                forms[f"epoch {unit} ({storage_class(array)})"] = int(mask.sum())
-    if pa.types.is_integer(array.type):
-        rounded = _scale_integers(array, known, micros)
-    else:
-        # Exact when the microseconds give the same double back: what datetime.timestamp() wrote.
-        factors = np.select([numbers < high for _, _, high, _ in EPOCH_UNITS], [f for *_, f in EPOCH_UNITS], 1.0)
-        rounded = np.flatnonzero(known & (micros / factors != numbers))
-    array_out = pa.array(micros, mask=~known).cast(pa.timestamp("us")).cast(ARROW_TYPES[Kind.INSTANT])
-    return Converted(array_out, failed=np.flatnonzero(valid & ~known), rounded=rounded, forms=forms)
-
-
-def _scale_integers(array: pa.Array, known: npt.NDArray[np.bool_], micros: npt.NDArray[np.int64]) -> Positions:
-    """Scale whole epochs in whole arithmetic; return the positions where nanoseconds were cut."""
-    whole = array.fill_null(0).to_numpy(zero_copy_only=False)
-    scaled = np.select(
-        [whole < 10**11, whole < 10**14, whole < 10**17],
-        [np.where(whole < 10**11, whole, 0) * 10**6, np.where(whole < 10**14, whole, 0) * 1000, whole],
-        whole // 1000,
-    )
-    micros[known] = scaled[known]
-    return np.flatnonzero(known & (whole >= 10**17) & (whole % 1000 != 0))
-
-
-def _number_to_timestamp(array: pa.Array) -> Converted:
-    instant = _number_to_instant(array)
-    naive = instant.array.cast(ARROW_TYPES[Kind.TIMESTAMP])
-    return Converted(naive, instant.failed, _valid_positions(naive), instant.rounded, instant.forms)
+def _exact_integer(value: decimal.Decimal) -> int | None:
+    fits = value.is_finite() and -(2**63) <= value < 2**63 and value == value.to_integral_value()
+    return int(value) if fits else None
 
 
 _CLASS_OF_TYPE = {pa.int64(): "integer", pa.float64(): "real", pa.string(): "text", pa.binary(): "blob"}
-_CLASS_OF_KIND = frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.FLOAT, Kind.TEXT, Kind.BYTES, Kind.JSON})
+# Kinds whose canonical type is that of a storage class, and ANY, which is all of them.
+_STORED_KINDS = frozenset(
+    {Kind.ANY, Kind.BOOLEAN, Kind.INTEGER, Kind.FLOAT, Kind.TEXT, Kind.BYTES, Kind.JSON}
+)
 _CONVERTERS: dict[tuple[str, Kind], Callable[[pa.Array], Converted]] = {
     ("integer", Kind.INTEGER): _keep,
     ("integer", Kind.BOOLEAN): _integer_to_boolean,
@@ -431,217 +263,23 @@ _CONVERTERS: dict[tuple[str, Kind], Callable[[pa.Array], Converted]] = {
     ("integer", Kind.FLOAT): _integer_to_float,
     ("integer", Kind.TEXT): _number_to_text,
     ("integer", Kind.JSON): _number_to_json,
-    ("integer", Kind.INSTANT): _number_to_instant,
-    ("integer", Kind.TIMESTAMP): _number_to_timestamp,
+    ("integer", Kind.INSTANT): number_to_instant,
+    ("integer", Kind.TIMESTAMP): number_to_timestamp,
     ("real", Kind.FLOAT): _keep,
     ("real", Kind.INTEGER): _real_to_integer,
     ("real", Kind.DECIMAL): _real_to_decimal,
     ("real", Kind.TEXT): _number_to_text,
     ("real", Kind.JSON): _number_to_json,
-    ("real", Kind.INSTANT): _number_to_instant,
-    ("real", Kind.TIMESTAMP): _number_to_timestamp,
+    ("real", Kind.INSTANT): number_to_instant,
+    ("real", Kind.TIMESTAMP): number_to_timestamp,
     ("text", Kind.TEXT): _keep,
     ("text", Kind.BOOLEAN): _text_to_boolean,
     ("text", Kind.BYTES): _text_to_bytes,
     ("text", Kind.DECIMAL): _text_to_decimal,
     ("text", Kind.JSON): _text_to_json,
-    ("text", Kind.DATE): _text_to_date,
-    ("text", Kind.TIME): _text_to_time,
-    ("text", Kind.TIMESTAMP): _text_to_timestamp,
-    ("text", Kind.INSTANT): _text_to_instant,
+    ("text", Kind.DATE): text_to_date,
+    ("text", Kind.TIME): text_to_time,
+    ("text", Kind.TIMESTAMP): text_to_timestamp,
+    ("text", Kind.INSTANT): text_to_instant,
     ("blob", Kind.BYTES): _keep,
 }
-
-
-def _from_decimal(array: pa.Array, kind: Kind) -> Converted:
-    """Read decimals as integers or doubles where that gives the same number back."""
-
-    def exact(text: str) -> int | float | None:
-        value = decimal.Decimal(text)
-        if not value.is_finite():
-            return float(value) if kind is Kind.FLOAT else None
-        if kind is Kind.FLOAT:
-            return float(value) if decimal.Decimal(repr(float(value))) == value else None
-        return int(value) if value == value.to_integral_value() and abs(value) < 2**63 else None
-
-    numbers = [None if text is None else exact(text) for text in array.to_pylist()]
-    converted = pa.array(numbers, ARROW_TYPES[kind])
-    return Converted(converted, failed=np.setdiff1d(_valid_positions(array), _valid_positions(converted)))
-
-
-# --- small pieces -----------------------------------------------------------------------------------
-
-
-def _where(
-    array: pa.Array, known: pa.Array, become: Callable[[pa.Array], pa.Array], kind: Kind, form: str = ""
-) -> Converted:
-    """Convert the known values and report the others as failed."""
-    failed = _positions(pc.invert(known))
-    kept = _blank(array, failed) if len(failed) else array
-    converted = become(kept).cast(ARROW_TYPES[kind])
-    return Converted(converted, failed=failed, forms={form: _filled(converted)} if form else {})
-
-
-def _gather(
-    array: pa.Array,
-    kind: Kind,
-    forms: list[tuple[str, pa.Array, pa.Array, pa.DataType]],
-    rounded: Positions = NOWHERE,
-) -> Converted:
-    """Parse each form of text for itself, and put the results back in their places."""
-    counts: dict[str, int] = {}
-    results: list[pa.Array] = []
-    for form, mask, texts, as_type in forms:
-        if not pc.any(mask, min_count=0).as_py():
-            continue
-        parsed = _parse(pc.if_else(mask, texts, pa.scalar(None, pa.string())), as_type)
-        counts[form] = _filled(parsed)
-        if parsed.type != ARROW_TYPES[kind]:
-            # Naive read as UTC, or UTC written without its zone: the same microseconds either way.
-            parsed = parsed.cast(ARROW_TYPES[kind])
-        results.append(parsed)
-    converted = pc.coalesce(*results) if results else pa.nulls(len(array), ARROW_TYPES[kind])
-    failed = np.setdiff1d(_valid_positions(array), _valid_positions(converted))
-    return Converted(converted, failed=failed, rounded=np.setdiff1d(rounded, failed), forms=counts)
-
-
-def _parse(texts: pa.Array, as_type: pa.DataType) -> pa.Array:
-    """Cast texts, leaving null where one has the form but is no date (the 30th of February)."""
-    try:
-        return texts.cast(as_type)
-    except pa.ArrowInvalid:
-        parsed = []
-        for i in range(len(texts)):
-            try:
-                parsed.append(texts.slice(i, 1).cast(as_type))
-            except pa.ArrowInvalid:
-                parsed.append(pa.nulls(1, as_type))
-        return pa.concat_arrays(parsed)
-
-
-def _cut_fraction(array: pa.Array) -> tuple[pa.Array, Positions]:
-    """Cut fractions of a second to the six digits that engines keep; return where digits were lost."""
-    long = pc.match_substring_regex(array, r"\.\d{7}")
-    if not pc.any(long, min_count=0).as_py():
-        return array, NOWHERE
-    lost = _positions(pc.match_substring_regex(array, r"\.\d{6}0*[1-9]"))
-    return pc.replace_substring_regex(array, r"(\.\d{6})\d+", r"\1"), lost
-
-
-def _all_failed(array: pa.Array, kind: Kind) -> Converted:
-    return Converted(pa.nulls(len(array), ARROW_TYPES[kind]), failed=_valid_positions(array))
-
-
-def _blank(array: pa.Array, positions: Positions) -> pa.Array:
-    keep = np.ones(len(array), dtype=bool)
-    keep[positions] = False
-    return pc.if_else(pa.array(keep), array, pa.scalar(None, array.type))
-
-
-def _keep_nulls(mask: pa.Array, like: pa.Array) -> pa.Array:
-    return pc.if_else(like.is_valid(), mask, pa.scalar(None, pa.bool_()))
-
-
-def _positions(mask: pa.Array) -> Positions:
-    return np.flatnonzero(mask.fill_null(False).to_numpy(zero_copy_only=False))
-
-
-def _valid_positions(array: pa.Array) -> Positions:
-    return _positions(array.is_valid())
-
-
-def _filled(array: pa.Array) -> int:
-    return len(array) - int(array.null_count)
-
-
-def _union(parts: Any) -> Positions:
-    merged = NOWHERE
-    for part in parts:
-        merged = np.union1d(merged, part) if len(part) else merged
-    return merged.astype(np.int64)
-
-
-def _replace_each(array: pa.Array, positions: Positions, change: Callable[[str], str]) -> pa.Array:
-    texts = array.to_pylist()
-    for position in positions:
-        texts[position] = change(texts[position])
-    return pa.array(texts, pa.string())
-
-
-def _is_utf8(raw: bytes | None) -> bool:
-    try:
-        (raw or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _normal_decimal(text: str) -> str:
-    value = decimal.Decimal(text)
-    if value.is_nan():
-        return "NaN"
-    if value.is_infinite():
-        return "Infinity" if value > 0 else "-Infinity"
-    spelled = format(value, "f")
-    if "." in spelled:
-        spelled = spelled.rstrip("0").rstrip(".")
-    return "0" if spelled in ("-0", "0", "") else spelled
-
-
-# --- JSON -------------------------------------------------------------------------------------------
-
-# Where a fast parser would round: fractions, exponents, and integers that may pass 64 bits.
-_DELICATE_NUMBER = re.compile(r"\d[.eE]|\d{16}")
-
-
-def _is_json(text: str | None) -> bool:
-    if text is None:
-        return True
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True
-
-
-def _normal_json(text: str) -> str:
-    if not _DELICATE_NUMBER.search(text):
-        return orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode()
-    return _write_json(json.loads(text, parse_float=decimal.Decimal, parse_int=decimal.Decimal))
-
-
-def _write_json(value: Any) -> str:
-    if isinstance(value, decimal.Decimal):
-        digits = value.normalize(_any_size(len(value.as_tuple().digits)))
-        return format(digits, "f") if abs(digits.adjusted()) < 16 and not digits.is_zero() else _scientific(digits)
-    if isinstance(value, list):
-        return "[" + ",".join(_write_json(entry) for entry in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{_write_json(key)}:{_write_json(value[key])}" for key in sorted(value)) + "}"
-    return orjson.dumps(value).decode()
-
-
-def _any_size(digits: int) -> decimal.Context:
-    return decimal.Context(prec=max(1, digits), Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
-
-
-def _scientific(value: decimal.Decimal) -> str:
-    if value.is_zero():
-        return "0"
-    sign, digits, exponent = value.as_tuple()
-    return f"{'-' if sign else ''}{''.join(map(str, digits))}e{exponent}"
-
-
-def _repeats_key(text: str) -> bool:
-    # An object that names a key twice loses it in parsing, and with it one '":'.
-    if text.count('":') == orjson.dumps(orjson.loads(text)).decode().count('":') and '" ' not in text:
-        return False
-    repeated = False
-
-    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal repeated
-        repeated = repeated or len({key for key, _ in pairs}) < len(pairs)
-        return dict(pairs)
-
-    json.loads(text, object_pairs_hook=look)
-    return repeated

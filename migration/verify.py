@@ -54,7 +54,8 @@ class Sum:
 
 async def sum_table(table: TablePlan, side: Side, progress: Progress) -> Sum:
     """Read one side of a table whole and sum it up."""
-    digest, times = Digest(), {}
+    digest = Digest()
+    times: dict[str, tuple[Any, Any]] = {}
     async for columns, count in _read(table, side):
         batch_digest, ranges = await asyncio.to_thread(_sum_batch, table, columns, count)
         digest += batch_digest
@@ -73,7 +74,9 @@ async def compare_table(
     TableComparison, Sum, Sum
         What was found, and what each side summed up to.
     """
-    ours, theirs = await asyncio.gather(sum_table(table, source, progress), sum_table(table, target, progress))
+    ours, theirs = await asyncio.gather(
+        sum_table(table, source, progress), sum_table(table, target, progress)
+    )
     comparison = TableComparison(table.target.name, ours.digest, theirs.digest)
     if not comparison.equal:
         comparison = await _explain(table, source, target, comparison)
@@ -88,7 +91,8 @@ async def _explain(table: TablePlan, source: Side, target: Side, found: TableCom
     changed: Counter[bytes] = Counter()
     with tempfile.TemporaryDirectory(prefix="migration-bench-") as folder:
         ours, theirs = await asyncio.gather(
-            _put_aside(table, source, Path(folder), part_count), _put_aside(table, target, Path(folder), part_count)
+            _put_aside(table, source, Path(folder), part_count),
+            _put_aside(table, target, Path(folder), part_count),
         )
         counts = [0, 0, 0]
         for source_part, target_part in zip(ours, theirs, strict=True):
@@ -118,9 +122,14 @@ async def _read(table: TablePlan, side: Side) -> AsyncIterator[tuple[list[Canoni
     """Read one side in batches, each column in the form in which sides are compared."""
     is_source = side.name == "source"
     own: Table = table.source if is_source else table.target
-    columns = [ScanColumn(column.source if is_source else column.target, column.kind) for column in table.columns]
+    columns = [
+        ScanColumn(column.source if is_source else column.target, column.kind) for column in table.columns
+    ]
     async for scanned in side.snapshot.scan(own, columns):
-        yield await asyncio.to_thread(_canonical_batch, columns, scanned.batch, side.traits), scanned.batch.num_rows
+        yield (
+            await asyncio.to_thread(_canonical_batch, columns, scanned.batch, side.traits),
+            scanned.batch.num_rows,
+        )
 
 
 def _canonical_batch(columns: Sequence[ScanColumn], batch: pa.RecordBatch, traits: Traits) -> list[Canonical]:
@@ -163,7 +172,9 @@ async def _put_aside(table: TablePlan, side: Side, folder: Path, part_count: int
     return paths
 
 
-def _write_names(table: TablePlan, columns: Sequence[Canonical], count: int, files: Sequence[IO[bytes]]) -> None:
+def _write_names(
+    table: TablePlan, columns: Sequence[Canonical], count: int, files: Sequence[IO[bytes]]
+) -> None:
     keys, rows = _names(table, columns, count)
     parts = keys[:, :8].copy().view("<u8")[:, 0] % np.uint64(len(files))
     both = np.concatenate([keys, rows], axis=1)
@@ -211,7 +222,9 @@ async def _samples(
             differences += _changed_values(table, here, there)
         elif here is not None and (there is None or not table.key):
             count = f"{here.label}" if there is None else f"{here.label} (another number of times)"
-            differences.append(Difference("missing row" if there is None else "repeated row", table.target.name, count))
+            differences.append(
+                Difference("missing row" if there is None else "repeated row", table.target.name, count)
+            )
         elif there is not None:
             differences.append(Difference("extra row", table.target.name, there.label))
     return tuple(differences)
@@ -221,7 +234,12 @@ def _changed_values(table: TablePlan, here: _Row, there: _Row) -> Iterator[Diffe
     for at, column in enumerate(table.columns):
         if here.hashes[at] != there.hashes[at]:
             yield Difference(
-                "changed value", table.target.name, here.label, column.target.name, here.shown[at], there.shown[at]
+                "changed value",
+                table.target.name,
+                here.label,
+                column.target.name,
+                here.shown[at],
+                there.shown[at],
             )
 
 

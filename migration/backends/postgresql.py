@@ -117,6 +117,7 @@ class PostgreSQL:
 
     name = "postgresql"
     schemes = ("postgresql", "postgres")
+    opens_files = False
     traits = Traits(
         dialect="postgres",
         identifier_bytes=63,
@@ -129,6 +130,7 @@ class PostgreSQL:
         # A third of a page, which is what a tree's node must be able to hold three of.
         index_bytes=2704,
         refresh_statistics="ANALYZE",
+        bytes_type="bytea",
     )
 
     def create_engine(self, url: URL, *, read_only: bool = False) -> AsyncEngine:
@@ -275,11 +277,13 @@ async def _insert_number(connection: AsyncConnection, table: Table) -> int:
         return int(await _value(connection, f"SELECT nextval({rows.sequence_of(table)})"))
     rules = await connection.exec_driver_sql(
         "SELECT quote_ident(conname) FROM pg_constraint"
-        f" WHERE conrelid = {literal(name)}::regclass AND contype IN ('c', 'f', 'u', 'x')"
+        f" WHERE conrelid = {literal(name)}::regclass AND contype IN ('c', 'f', 'p', 'u', 'x')"
     )
     steps = ["DISABLE TRIGGER USER"]
-    steps += [f"DROP CONSTRAINT {rule} CASCADE" for rule in rules.scalars()]
-    steps += [f"DROP COLUMN {quote(other.name)} CASCADE" for other in table.columns if other.name != column]
+    steps += [f"DROP CONSTRAINT IF EXISTS {rule} CASCADE" for rule in rules.scalars()]
+    others = [other.name for other in table.columns if other.name != column]
+    # A column may go together with the one it is generated from.
+    steps += [f"DROP COLUMN IF EXISTS {quote(other)} CASCADE" for other in others]
     await connection.exec_driver_sql(f"ALTER TABLE {name} {', '.join(steps)}")
     return int(await _value(connection, f"INSERT INTO {name} DEFAULT VALUES RETURNING {quote(column)}"))
 
@@ -297,12 +301,15 @@ OPENING_ERRORS = {
 }
 # ... and at any time.
 ERRORS = {
+    "22021": ("A text is not UTF-8: {said}", "Correct it in the database it comes from"),
     "42501": ("{user} lacks a permission: {said}", "Grant it, or use a role that has it"),
     "25006": ("The database is read-only: {said}", "Use a server that accepts writes"),
     "53100": ("The server's disk is full: {said}", "Make room on it and try again"),
     "53200": ("The server is out of memory: {said}", "Give it more, and try again"),
     "55P03": ("Another session holds a lock: {said}", "End that session and try again"),
 }
+# The second is how asyncpg stumbles over a farewell that it read between two statements.
+LOST_WORDS = ("connection is closed", "cannot switch to state")
 LOST_STATES = frozenset({"08000", "08001", "08003", "08004", "08006", "57P01", "57P02", "57P05", "25P03"})
 
 
@@ -322,9 +329,10 @@ def _explain(cause: BaseException, url: URL) -> tuple[str, str, str] | None:
     """Return what happened, what was done about it and what to do next, for errors with a meaning."""
     state = getattr(cause, "sqlstate", None)
     untouched = "Nothing was touched"
-    if state in LOST_STATES or "connection is closed" in str(cause):
+    is_lost = state in LOST_STATES or isinstance(cause, (ConnectionResetError, BrokenPipeError))
+    if is_lost or any(words in str(cause) for words in LOST_WORDS):
         return f"The connection was lost: {cause}", "", "See whether the server still runs, and try again"
-    if isinstance(cause, ssl.SSLError):
+    if isinstance(cause, ssl.SSLError) or "rejected SSL" in str(cause):
         return f"No secure connection: {cause}", untouched, "Check sslmode and the certificates in the URL"
     # An error that names a file is about a file.
     if isinstance(cause, OSError) and cause.filename is None:

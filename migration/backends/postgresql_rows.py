@@ -12,7 +12,7 @@ import binascii
 import contextlib
 import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 # How long a connection may take to say goodbye before it is cut.
 CLOSE_SECONDS = 5.0
-# CSV made at a time while writing: small enough to hold two, large enough to keep the server busy.
-SLICE_BYTES = 2 * 1024 * 1024
+# CSV made at a time while writing; with less, or more, the server waits longer for its next rows (measured).
+SLICE_BYTES = 512 * 1024
 # One network message; a row of a gigabyte is sent in many.
 MESSAGE_BYTES = 1024 * 1024
 
@@ -137,17 +137,19 @@ class PostgreSQLSnapshot:
 
     async def scan(
         self, table: Table, columns: Sequence[ScanColumn], *, in_order: bool = False, after: str | None = None
-    ) -> AsyncIterator[Scanned]:
+    ) -> AsyncGenerator[Scanned, None]:
         """Read all rows of a table, in batches of about :data:`BATCH_BYTES`, at least one row each."""
         reading = _Reading(table, columns, key=table.key if in_order else ())
         name = await self._source(table)
         connection = await self._take()
-        pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
+        pieces = _Pieces()
         copy = asyncio.create_task(_copy_out(connection, reading.query(name, after), pieces))
+        # However it ends, nobody waits for another piece.
+        copy.add_done_callback(pieces.end)
         row_count = 0
         is_whole = False
         try:
-            while (piece := await pieces.get()) is not None:
+            while (piece := await pieces.take()) is not None:
                 try:
                     batch = await asyncio.to_thread(reading.parse, piece)
                 except pa.ArrowInvalid as error:
@@ -274,8 +276,9 @@ class _Reading:
 
     def query(self, source: str, after: str | None) -> str:
         """Return the SELECT of all rows, or of those after a position."""
-        parts = [f"SELECT {', '.join(self._expressions)} FROM {source}"]
-        key = ", ".join(quote(name) for name in self._key)
+        parts = [f"SELECT {', '.join(self._expressions)} FROM {source} AS source"]
+        # A bare name could mean what is selected under it, such as the column cast to something else.
+        key = ", ".join(f"source.{quote(name)}" for name in self._key)
         if after is not None:
             parts.append(f"WHERE ({key}) > ({', '.join(literal(text) for text in json.loads(after))})")
         if key:
@@ -313,11 +316,31 @@ class _Reading:
         return Scanned(batch.select(range(len(self._kinds))), position)
 
 
-async def _copy_out(connection: Driver, query: str, pieces: asyncio.Queue[bytes | None]) -> str:
-    """Fill the queue with pieces of about :data:`BATCH_BYTES`, each of whole rows, and ``None`` at the end.
+class _Pieces:
+    """Hands pieces of CSV from the connection to the reader; one at a time lies in between."""
 
-    PostgreSQL sends one message a row and asyncpg joins whole messages only. A full queue stops the reading,
-    and with it the server.
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(1)
+
+    async def give(self, piece: bytes) -> None:
+        await self._room.acquire()
+        self._queue.put_nowait(piece)
+
+    def end(self, _: object) -> None:
+        self._queue.put_nowait(None)
+
+    async def take(self) -> bytes | None:
+        piece = await self._queue.get()
+        self._room.release()
+        return piece
+
+
+async def _copy_out(connection: Driver, query: str, pieces: _Pieces) -> str:
+    """Hand over pieces of about :data:`BATCH_BYTES`, each of whole rows; return how the server closed.
+
+    PostgreSQL sends one message a row and asyncpg joins whole messages only. A piece that nobody takes
+    stops the reading, and with it the server.
     """
     gathered: list[bytes] = []
     size = 0
@@ -330,16 +353,20 @@ async def _copy_out(connection: Driver, query: str, pieces: asyncio.Queue[bytes 
             piece = b"".join(gathered)
             gathered.clear()
             size = 0
-            await pieces.put(piece)
+            await pieces.give(piece)
+            if connection.is_closed():
+                # Lost while nobody was waiting for it: asyncpg would wait for more, and for ever.
+                raise ConnectionResetError
 
     try:
         status = await connection.copy_from_query(query, output=receive, format="csv")
-    except Exception:
-        await pieces.put(None)
+    except Exception as error:
+        if connection.is_closed():
+            # asyncpg trips over the closed connection in several ways.
+            raise ConnectionResetError("it was closed while rows were read from it") from error
         raise
     if gathered:
-        await pieces.put(b"".join(gathered))
-    await pieces.put(None)
+        await pieces.give(b"".join(gathered))
     return status
 
 
@@ -501,7 +528,7 @@ async def _csv_messages(batch: pa.RecordBatch) -> AsyncIterator[Any]:
 
 
 def _csv(batch: pa.RecordBatch) -> memoryview:
-    arrays = [_to_hex(array) if pa.types.is_binary(array.type) else array for array in batch.columns]
+    arrays = [_spelled(array) for array in batch.columns]
     text = io.BytesIO()
     pa.csv.write_csv(
         pa.RecordBatch.from_arrays(arrays, names=batch.schema.names),
@@ -509,6 +536,17 @@ def _csv(batch: pa.RecordBatch) -> memoryview:
         pa.csv.WriteOptions(include_header=False, quoting_style="needed"),
     )
     return text.getbuffer()
+
+
+def _spelled(array: pa.Array) -> pa.Array:
+    """Return an array as the server is to read it, where Arrow would spell it otherwise, or slowly."""
+    if pa.types.is_binary(array.type):
+        return _to_hex(array)
+    if pa.types.is_timestamp(array.type) and array.type.tz is not None:
+        # Arrow takes twenty times as long to write a time with its zone, of which there is only one.
+        naive = array.cast(pa.timestamp("us")).cast(pa.string())
+        return pc.binary_join_element_wise(naive, pa.scalar("Z"), pa.scalar(""))
+    return array
 
 
 def _to_hex(array: pa.Array) -> pa.Array:

@@ -259,7 +259,8 @@ ORDER BY c.relname COLLATE "C"
 # a sequence that belongs to it.
 _COLUMNS = f"""
 WITH RECURSIVE base AS (
-    SELECT t.oid AS id, t.oid AS base_id, -1 AS modifier, false AS not_null, NULL::text COLLATE "C" AS expression
+    SELECT t.oid AS id, t.oid AS base_id, -1 AS modifier, false AS not_null,
+        NULL::text COLLATE "C" AS expression
     FROM pg_type t WHERE t.typtype <> 'd'
     UNION ALL
     SELECT t.oid, b.base_id, CASE WHEN t.typtypmod >= 0 THEN t.typtypmod ELSE b.modifier END,

@@ -11,17 +11,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote as quote_path
 from urllib.parse import unquote
 
-import sqlalchemy.dialects.sqlite as types
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event, text, types
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
-from migration.backends import sqlite_rows, sqlite_schema
-from migration.backends.sqlite_schema import quote
+from migration.backends import sqlite_connection, sqlite_rows, sqlite_schema
+from migration.backends.sqlite_connection import file_uri, is_driver_error
+from migration.backends.sqlite_sql import quote
 from migration.errors import MigrationError, Refused, SourceUnusable, TargetLocked, TargetUnusable
 from migration.model import Column, Kind, Schema, Table, Traits
 
@@ -42,16 +41,19 @@ class Sqlite:
         holds_nan=False,
         # NUMERIC affinity keeps a decimal as a double, which is exact for fifteen digits.
         decimal_digits=15,
+        folds_names=True,
+        like_ignores_case=True,
+        double_quoted_text=True,
     )
 
     def create_engine(self, url: URL, *, read_only: bool = False) -> AsyncEngine:
-        """Return an engine on the file; a target that is not there is made, and removed again if left empty."""
+        """Return an engine on the file; one that is not there is made, and removed again if left empty."""
         path = path_of(url)
-        is_new = not path.exists()
+        is_new = not read_only and not path.exists()
         mode = "ro" if read_only else "rwc"
         engine = create_async_engine(
-            URL.create("sqlite+aiosqlite", database=f"file:{quote_path(str(path))}?mode={mode}", query={"uri": "true"}),
-            connect_args={"timeout": sqlite_rows.BUSY_MS / 1000},
+            URL.create("sqlite+aiosqlite", database=file_uri(path, mode), query={"uri": "true"}),
+            connect_args={"timeout": sqlite_connection.BUSY_MS / 1000},
         )
 
         @event.listens_for(engine.sync_engine, "connect")
@@ -65,7 +67,7 @@ class Sqlite:
 
         @event.listens_for(engine.sync_engine, "engine_disposed")
         def leave_nothing(_: object) -> None:
-            if is_new and not read_only and path.exists() and path.stat().st_size == 0:
+            if is_new and path.exists() and _is_empty(path):
                 path.unlink()
 
         return engine
@@ -73,32 +75,18 @@ class Sqlite:
     def translate_error(self, error: BaseException, url: URL, *, is_source: bool) -> MigrationError | None:
         """Tell the usual ways in which a file cannot be used."""
         original = getattr(error, "orig", None) or error
-        if not sqlite_rows.is_driver_error(original):
+        if not is_driver_error(original):
             return None
         path = path_of(url)
         raise_as = SourceUnusable if is_source else TargetUnusable
-        said = str(original).lower()
-        if "not a database" in said:
-            return raise_as("The file is not a SQLite database", where=str(path), next_step="Check the path")
-        if "unable to open" in said or "cannot open" in said:
-            if not path.exists():
-                return raise_as("There is no such file", where=str(path), next_step="Check the path")
-            return raise_as("The file cannot be opened", where=str(path), next_step="Check its permissions")
-        if "locked" in said or "busy" in said:
-            return raise_as(
-                f"Another process holds a lock on the file and did not let go within {sqlite_rows.BUSY_MS / 1000:g} s",
-                where=str(path),
-                next_step="Stop the writer, or switch the file to WAL (PRAGMA journal_mode=WAL), and try again",
-            )
-        if "malformed" in said or "corrupt" in said:
-            return raise_as(
-                "The file is damaged", where=str(path), next_step="Run PRAGMA integrity_check, recover it, and try again"
-            )
-        if "readonly" in said or "read-only" in said:
-            return raise_as("The file cannot be written to", where=str(path), next_step="Check its permissions")
-        if "full" in said:
-            return raise_as("The disk is full", where=str(path), done="", next_step="Make room, and go on with --resume")
-        return None
+        said = str(original)
+        if any(word in said for word in _CANNOT_OPEN):
+            what, next_step = _why_not_opened(path)
+            return raise_as(what, where=str(path), next_step=next_step)
+        for words, what, next_step in _ERRORS:
+            if any(word in said for word in words):
+                return raise_as(what, where=str(path), done="", next_step=next_step)
+        return raise_as(f"The database answered: {said.splitlines()[0]}", where=str(path), done="")
 
     async def facts(self, connection: AsyncConnection) -> dict[str, str]:
         """Return version and settings."""
@@ -116,7 +104,7 @@ class Sqlite:
         if column.automatic:
             return types.INTEGER()
         if column.kind is Kind.ANY:
-            return Declared(column.declared)
+            return Declared(_AS_KEPT.get(column.declared.upper(), column.declared))
         if column.kind is Kind.TEXT and column.size is not None:
             return types.VARCHAR(column.size)
         if column.kind is Kind.DECIMAL and column.precision is not None:
@@ -131,13 +119,13 @@ class Sqlite:
         self, engine: AsyncEngine, tables: Sequence[Table]
     ) -> AbstractAsyncContextManager[sqlite_rows.SqliteLoader]:
         """Open the file for appending."""
-        return sqlite_rows.open_loader(_path_of_engine(engine), tables)
+        return sqlite_rows.open_loader(_path_of_engine(engine), engine, tables)
 
     @contextlib.asynccontextmanager
     async def lock(self, url: URL) -> AsyncIterator[None]:
         """Hold a lock on a file beside the database, which goes with the process."""
-        beside = Path(f"{path_of(url)}.migration-lock")
-        with _locked(beside):
+        # One file has one lock, by whatever path it is reached.
+        with _locked(Path(f"{path_of(url).resolve()}.migration-lock")):
             yield
 
     async def set_next_number(self, connection: AsyncConnection, table: Table, number: int) -> None:
@@ -146,31 +134,28 @@ class Sqlite:
         if not column.never_reuses:
             return
         await connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (table.name,))
-        await connection.exec_driver_sql("INSERT INTO sqlite_sequence VALUES (?, ?)", (table.name, number - 1))
+        await connection.exec_driver_sql(
+            "INSERT INTO sqlite_sequence VALUES (?, ?)", (table.name, number - 1)
+        )
 
     async def try_next_number(self, connection: AsyncConnection, table: Table) -> int:
         """Insert a row of made-up values with checks and triggers off, and take everything back."""
         await connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
-        transaction = await connection.begin_nested() if connection.in_transaction() else await connection.begin()
+        attempt = await connection.begin_nested()
         try:
             triggers = await connection.exec_driver_sql(
-                "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", (table.name,)
+                "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
+                (table.name,),
             )
             for (name,) in triggers.all():
                 await connection.exec_driver_sql(f"DROP TRIGGER {quote(name)}")
-            needed = [
-                column
-                for column in table.columns
-                if not column.nullable and not column.automatic and column.generated is None
-            ]
-            names = ", ".join(quote(column.name) for column in needed)
-            values = ", ".join(_made_up(column.kind) for column in needed)
-            body = f"({names}) VALUES ({values})" if needed else "DEFAULT VALUES"
-            result = await connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} {body}")
+            result = await connection.exec_driver_sql(
+                f"INSERT INTO {quote(table.name)} {_made_up_row(table)}"
+            )
             number: int = result.lastrowid
             return number
         finally:
-            await transaction.rollback()
+            await attempt.rollback()
             await connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
 
     async def backup(self, url: URL, folder: Path) -> Path:
@@ -181,7 +166,7 @@ class Sqlite:
 
         def work() -> None:
             with (
-                contextlib.closing(sqlite3.connect(f"file:{quote_path(str(source))}?mode=ro", uri=True)) as reader,
+                contextlib.closing(sqlite3.connect(file_uri(source, "ro"), uri=True)) as reader,
                 contextlib.closing(sqlite3.connect(copy)) as writer,
             ):
                 reader.backup(writer)
@@ -191,11 +176,15 @@ class Sqlite:
 
     async def check_backup(self, url: URL, path: Path, schema: Schema) -> None:
         """Open a backup, check every page of it, and find every table."""
+        del url  # The file alone tells.
 
         def work() -> None:
-            with contextlib.closing(sqlite3.connect(f"file:{quote_path(str(path))}?mode=ro", uri=True)) as connection:
+            with contextlib.closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as connection:
                 (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-                names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+                names = {
+                    name
+                    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+                }
             missing = [table.name for table in schema.tables if table.name not in names]
             if verdict != "ok" or missing:
                 found = f"lacks {', '.join(missing)}" if missing else f"fails its integrity check: {verdict}"
@@ -204,14 +193,16 @@ class Sqlite:
         try:
             await asyncio.to_thread(work)
         except sqlite3.Error as error:
-            raise Refused(f"The backup cannot be read: {error}", where=str(path), next_step="Make a new one") from error
+            raise Refused(
+                f"The backup cannot be read: {error}", where=str(path), next_step="Make a new one"
+            ) from error
 
     async def restore(self, path: Path, url: URL) -> None:
         """Copy a backup into the file a URL names, replacing what it held."""
 
         def work() -> None:
             with (
-                contextlib.closing(sqlite3.connect(f"file:{quote_path(str(path))}?mode=ro", uri=True)) as reader,
+                contextlib.closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as reader,
                 contextlib.closing(sqlite3.connect(path_of(url))) as writer,
             ):
                 reader.backup(writer)
@@ -248,13 +239,63 @@ _TYPES: dict[Kind, TypeEngine[Any]] = {
     # No JSON: that name has numeric affinity, and would turn the text 1 into a number.
     Kind.JSON: types.TEXT(),
 }
+# Declared types that would do to values what they did not do in the table they come from: INTEGER makes a
+# key number itself, and outside of STRICT tables ANY turns texts into numbers.
+_AS_KEPT = {"INTEGER": "INT", "ANY": ""}
+
+_CANNOT_OPEN = ("unable to open", "failed to open")
+# What the drivers say, what it means, and what to do next.
+_ERRORS = (
+    (("file is not a database",), "The file is not a SQLite database", "Check the path"),
+    (
+        ("database is locked", "database table is locked", "database schema is locked"),
+        f"Another process holds a lock on the file, and kept it for {sqlite_connection.BUSY_MS / 1000:g} s",
+        "Stop the writer, or switch the file to WAL (PRAGMA journal_mode=WAL), and try again",
+    ),
+    (
+        ("disk image is malformed", "malformed database schema"),
+        "The file is damaged",
+        "Run PRAGMA integrity_check, recover it, and try again",
+    ),
+    (
+        ("readonly database",),
+        "The file cannot be written to",
+        "Check its permissions, and those of its folder",
+    ),
+    (("disk is full",), "The disk is full", "Make room, and go on with --resume"),
+)
 
 
 def path_of(url: URL) -> Path:
     """Return the file a URL names."""
     if not url.database or url.database == ":memory:":
-        raise Refused("The URL names no file", where="sqlite", next_step="Write sqlite:///path/to/file.db, or the path alone")
+        raise Refused(
+            "The URL names no file",
+            where="sqlite",
+            next_step="Write sqlite:///path/to/file.db, or the path alone",
+        )
     return Path(url.database)
+
+
+def _why_not_opened(path: Path) -> tuple[str, str]:
+    """Return what keeps a file from being opened, and what to do about it."""
+    if not path.parent.is_dir():
+        return "There is no such folder", "Check the path"
+    if path.is_dir():
+        return "This is a folder", "Write the path of a file"
+    if not path.exists() and os.access(path.parent, os.W_OK):
+        return "There is no such file", "Check the path"
+    return (
+        "The file cannot be opened",
+        "Check its permissions, and those of its folder, in which a file in WAL mode needs two more",
+    )
+
+
+def _is_empty(path: Path) -> bool:
+    """Tell whether a file holds nothing at all, whatever it held before."""
+    with contextlib.closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as connection:
+        (count,) = connection.execute(sqlite_connection.TAKE_MOMENT).fetchone()
+    return bool(count == 0)
 
 
 def _path_of_engine(engine: AsyncEngine) -> Path:
@@ -264,16 +305,25 @@ def _path_of_engine(engine: AsyncEngine) -> Path:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     while True:
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            what, next_step = (
+                "No lock can be put beside the file",
+                "Check the path, and the permissions of its folder",
+            )
+            raise TargetUnusable(f"{what}: {error.strerror}", where=str(path), next_step=next_step) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             os.close(handle)
             raise TargetLocked(
-                "Another migration is running into this file", where=str(path), next_step="Wait for it, or stop it"
+                "Another migration is running into this file",
+                where=str(path),
+                next_step="Wait for it, or stop it",
             ) from error
         # The one before us may have removed the file between our opening and our locking it.
-        if path.exists() and os.stat(path).st_ino == os.fstat(handle).st_ino:
+        if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
             break
         os.close(handle)
     try:
@@ -283,9 +333,25 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _made_up_row(table: Table) -> str:
+    """Return the rest of an INSERT of a row that no rule but a CHECK refuses."""
+    # What may not be empty, and is computed, may need any other column.
+    all_of_them = any(column.generated is not None and not column.nullable for column in table.columns)
+    filled = [
+        column
+        for column in table.columns
+        if column.generated is None and not column.automatic and (all_of_them or not column.nullable)
+    ]
+    if not filled:
+        return "DEFAULT VALUES"
+    names = ", ".join(quote(column.name) for column in filled)
+    return f"({names}) VALUES ({', '.join(_made_up(column.kind) for column in filled)})"
+
+
 def _made_up(kind: Kind) -> str:
     if kind in (Kind.BYTES, Kind.ANY):
         return "randomblob(16)"
     if kind in (Kind.INTEGER, Kind.BOOLEAN, Kind.DECIMAL, Kind.FLOAT):
         return "abs(random() / 2)"
-    return "hex(randomblob(16))"
+    # Expressions of indexes and generated columns may take a text for JSON.
+    return "json_quote(hex(randomblob(16)))"

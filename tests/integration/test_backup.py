@@ -103,13 +103,14 @@ async def test_a_second_backup_does_not_touch_the_first(database: Database, tmp_
     assert await verify_backup(second.path) == second
 
 
-async def test_two_backups_of_the_same_moment_never_share_a_folder(
-    database: Database, tmp_path: Path
-) -> None:
-    first = await make_backup(database, tmp_path, clock)
-    with pytest.raises(Refused, match="cannot be written: File exists"):
-        await make_backup(database, tmp_path, clock)
-    assert await verify_backup(first.path) == first
+async def test_backups_of_the_same_moment_never_share_a_folder(database: Database, tmp_path: Path) -> None:
+    backups = [await make_backup(database, tmp_path, clock) for _ in range(3)]
+    assert [made.path.parent.name for made in backups] == [
+        "backup-20240506T070809.000000Z",
+        "backup-20240506T070809.000000Z-2",
+        "backup-20240506T070809.000000Z-3",
+    ]
+    assert [await verify_backup(made.path) for made in backups] == backups
 
 
 async def test_a_folder_that_cannot_be_made_is_refused(database: Database, tmp_path: Path) -> None:

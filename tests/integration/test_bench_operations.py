@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
-from bench.dataset import DatasetKey, fill
+from bench.copying import ROWS_SMALL, binary_copy_s, copied_in_a_child, empty_messages_table
+from bench.dataset import DatasetKey, fill, messages_only
 from bench.loading import load_postgresql
 from bench.operations import OPERATIONS, Operation
-from bench.reference import TABLES
+from bench.reference import TABLES, table_script
 from bench.stopwatch import take_samples
 from bench.subject import SQLITE_PRAGMAS, open_subject
 
@@ -114,3 +118,43 @@ async def test_an_engine_without_benchmarks_is_refused_by_name() -> None:
     with pytest.raises(LookupError, match="no benchmark for 'mysql', only for sqlite, postgresql"):
         async with open_subject("mysql://nowhere/x"):
             raise AssertionError("a subject was opened")
+
+
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    key = messages_only(ROWS_SMALL)
+    path = tmp_path_factory.mktemp("messages") / "messages.db"
+    fill(path, key.scale, key.seed, key.tables)
+    return path
+
+
+async def test_the_copy_to_a_server_works_small(postgresql_url: str, messages: Path) -> None:
+    connection = await asyncpg.connect(postgresql_url)
+    try:
+        await empty_messages_table(connection)
+        outcome = await copied_in_a_child(f"sqlite:///{messages}", postgresql_url)
+        assert outcome.rows == ROWS_SMALL
+        assert min(outcome.copy_s, outcome.verification_s, outcome.peak_rss_bytes) > 0
+        assert outcome.whole_s > outcome.copy_s + outcome.verification_s
+
+        assert await binary_copy_s(connection, ROWS_SMALL) > 0
+        assert await connection.fetchval("SELECT count(*) FROM messages") == ROWS_SMALL
+        with pytest.raises(RuntimeError, match=f"held {ROWS_SMALL} rows, and {ROWS_SMALL + 1} were migrated"):
+            await binary_copy_s(connection, ROWS_SMALL + 1)
+    finally:
+        await connection.close()
+
+
+async def test_the_copy_to_a_file_works_small(tmp_path: Path, messages: Path) -> None:
+    target = tmp_path / "target.db"
+    with closing(sqlite3.connect(target)) as connection:
+        connection.executescript(table_script("sqlite", "messages"))
+
+    outcome = await copied_in_a_child(f"sqlite:///{messages}", f"sqlite:///{target}")
+
+    assert outcome.rows == ROWS_SMALL
+
+
+async def test_a_migration_that_does_not_end_proved_is_no_measurement(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="ended with 1"):
+        await copied_in_a_child(f"sqlite:///{tmp_path / 'missing.db'}", f"sqlite:///{tmp_path / 'target.db'}")

