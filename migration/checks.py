@@ -213,14 +213,22 @@ async def check_sequences(proof: Proof) -> CheckResult:
             continue
         looked_at += 1
         there = proof.target_schema.table(table.target.name)
-        number: int | None = None
-        if any(column.automatic for column in there.columns):
-            async with proof.target_database.control() as connection:
-                number = await proof.target_database.backend.try_next_number(connection, there)
-        if number != table.next_number:
-            sides = {"source": str(table.next_number), "target": "none" if number is None else str(number)}
+        given = await _next_number(proof.target_database, there)
+        if given != str(table.next_number):
+            sides = {"source": str(table.next_number), "target": given}
             found.append(Difference("next number", table.target.name, **sides))
     return _result("sequences", looked_at, found)
+
+
+async def _next_number(target: Database, table: Table) -> str:
+    """Return the number that a real insert gets, or what becomes of the insert instead."""
+    if not any(column.automatic for column in table.columns):
+        return "none"
+    async with target.control() as connection:
+        try:
+            return str(await target.backend.try_next_number(connection, table))
+        except sa.exc.IntegrityError:
+            return "one that is taken"
 
 
 SCHEMA_CHECKS: tuple[Check, ...] = (

@@ -262,6 +262,9 @@ async def _verify(source: str, target: str, mapping: list[str]) -> Outcome:
     names = _mapping(mapping)
     async with open_database(source, is_source=True) as ours, open_database(target) as theirs:
         with progress_bars(_screen()) as progress:
+            # Who does not answer now was named wrongly; what is lost later could not be looked at.
+            for database in (ours, theirs):
+                await database.facts()
             validator = MigrationValidator(ours, theirs, mapping=names, progress=progress)
             await validator.validate_schema_compatibility()
             await validator.validate_data_integrity()
@@ -360,10 +363,9 @@ def _finish_dry(plan: Plan, options: Options, as_json: bool) -> None:
 
 
 def _as_data(outcome: Outcome) -> dict[str, Any]:
-    error = outcome.error
     return {
         "verdict": outcome.report.verdict if outcome.report is not None else NO_VERDICT,
-        "error": None if error is None else error_as_data(error),
+        "error": None if outcome.error is None else error_as_data(outcome.error),
         "plan": None if outcome.plan is None else plan_as_data(outcome.plan, ()),
         "report": None if outcome.report is None else report_as_data(outcome.report),
         **outcome.extra,

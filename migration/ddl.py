@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -272,12 +273,8 @@ def written_key(key: ForeignKey) -> str:
 def _is_wrapped(sql: str) -> bool:
     """Tell whether the first parenthesis of an expression is closed by its last character."""
     bare = _QUOTED.sub("x", sql)
-    depth = 0
-    for position, character in enumerate(bare):
-        depth += (character == "(") - (character == ")")
-        if depth == 0:
-            return position > 0 and position == len(bare) - 1
-    return False
+    depths = list(accumulate((character == "(") - (character == ")") for character in bare))
+    return bare.startswith("(") and 0 not in depths[:-1]
 
 
 def _literal(sql: str) -> Any:

@@ -46,7 +46,9 @@ class MigrationError(Exception):
         """Tell the failure as one line of prose."""
         place = f" ({self.where})" if self.where else ""
         parts = [f"{self.what}{place}", self.done, self.next_step]
-        return ". ".join(part.rstrip(".") for part in parts if part) + "."
+        text = ". ".join(part.rstrip(".") for part in parts if part) + "."
+        # Servers answer in several lines, the first of which is seldom the one that helps.
+        return " ".join(line.strip() for line in text.splitlines())
 
 
 class UsageError(MigrationError):

@@ -62,7 +62,7 @@ async def _look_at_table(
     total = await count_rows(snapshot, table)
     tried: dict[str, list[ColumnProfile]] = {column.name: [] for column in table.columns}
     waiting = dict.fromkeys(tried, 0)
-    row_count = 0
+    row_count = total
     while waiting:
         wanted = [ScanColumn(table.column(name), wishes[name][step]) for name, step in waiting.items()]
         found, row_count = await _scan(snapshot, pair, wanted, traits, progress, total)

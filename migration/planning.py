@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from migration import fitting
 from migration.fitting import Findings
-from migration.model import Column, Kind, Schema, TableProfile, Traits, Trigger, View, fingerprint
+from migration.model import Column, Kind, Schema, Table, TableProfile, Traits, Trigger, View, fingerprint
 from migration.new_tables import NewTables, renames, why_it_names_other_things
 from migration.plan import (
     TARGET_ROWS,
@@ -140,8 +140,14 @@ class _Planner:
             is_new=pair.target is None,
             key=key if is_key and planned.issuperset(key) else (),
             row_count=profile.row_count,
-            next_number=profile.next_number if any(column.automatic for column in target.columns) else None,
+            next_number=self._next_number(target, profile),
         )
+
+    def _next_number(self, target: Table, profile: TableProfile) -> int | None:
+        """Return the number that the next row must get; a sequence, unlike a rowid, begins at one."""
+        if profile.next_number is None or not any(column.automatic for column in target.columns):
+            return None
+        return profile.next_number if self.target.keeps_storage_classes else max(profile.next_number, 1)
 
     def _existing_columns(self, pair: TablePair, profile: TableProfile) -> tuple[ColumnPlan, ...]:
         assert pair.target is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from migration.conversion import NOWHERE, Positions, positions
 # What a report shows of one value; the rest is told by its length.
 SHOWN_BYTES = 40
 SHOWN_CHARACTERS = 80
+# JSON texts whose normal spelling is kept for the next batch: some four megabytes at the most.
+REMEMBERED_TEXTS = 4096
+REMEMBERED_CHARACTERS = 512
 
 
 def normal_decimals(array: pa.Array) -> pa.Array:
@@ -35,7 +39,7 @@ def normal_json(array: pa.Array) -> pa.Array:
     Numbers keep every digit (``1.10`` equals ``1.1`` and differs from ``1.1000000000000001``).
     """
     encoded = array.dictionary_encode()
-    meanings = [_normal_json(text.as_py()) for text in encoded.dictionary]
+    meanings = [_remembered(text) for text in encoded.dictionary.to_pylist()]
     return pa.array(meanings, pa.string()).take(encoded.indices)
 
 
@@ -136,11 +140,21 @@ def _normal_decimal(text: str) -> str:
 
 # Where a fast parser would round: fractions, exponents, and integers that may pass 64 bits.
 _DELICATE_NUMBER = re.compile(r"\d[.eE]|\d{16}")
-# Where no text has an escape in it, a quote is the end of a name only before a colon.
-_KEY_END = re.compile(r'"\s*:')
+# A text, and the colon that makes it a name.
+_TEXT_OR_NAME = re.compile(r'"(?:[^"\\]++|\\.)*+"(\s*:)?', re.DOTALL)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 # Numbers of fewer digits are written in full, so that 100 and 1e2 are the same.
 _PLAIN_DIGITS = 16
+
+
+def _remembered(text: str) -> str:
+    """Spell a text; short ones are remembered, because the same few come back batch after batch."""
+    return _remember(text) if len(text) <= REMEMBERED_CHARACTERS else _normal_json(text)
+
+
+@functools.lru_cache(maxsize=REMEMBERED_TEXTS)
+def _remember(text: str) -> str:
+    return _normal_json(text)
 
 
 def _normal_json(text: str) -> str:
@@ -152,12 +166,13 @@ def _normal_json(text: str) -> str:
 
 
 def _repeats_key(text: str) -> bool:
-    if "\\" not in text:
-        # An object that names a key twice loses it in parsing.
-        spelled = _reprint(text)
-        if spelled is not None and len(_KEY_END.findall(text)) == len(_KEY_END.findall(spelled)):
-            return False
-    return _read(text)[1]
+    spelled = _reprint(text)
+    # An object that names a key twice loses one of them in parsing.
+    return _read(text)[1] if spelled is None else _name_count(spelled) < _name_count(text)
+
+
+def _name_count(text: str) -> int:
+    return sum(map(bool, _TEXT_OR_NAME.findall(text)))
 
 
 def _reprint(text: str) -> str | None:
@@ -195,7 +210,7 @@ def _read(text: str) -> tuple[str, bool]:
 
 def _sorted(keys: dict[str, str]) -> list[str]:
     # By what they say, as the fast parser does, and not by how that is escaped.
-    return sorted(keys, key=json.loads)
+    return sorted(keys, key=lambda key: json.loads(key) if "\\" in key else key[1:-1])
 
 
 def _scalar(token: str) -> str:

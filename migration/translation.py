@@ -69,10 +69,11 @@ def translate_expression(sql: str, source: Traits, target: Traits, kinds: Mappin
     # In a query of its own, because some functions are the names of statements, too.
     query = _parse(f"SELECT {sql}", source)
     clauses = [name for name, clause in query.args.items() if clause]
-    if clauses != ["expressions"] or len(query.expressions) != 1 or isinstance(query.expressions[0], exp.Alias):
+    expression, *others = query.expressions
+    if clauses != ["expressions"] or others or isinstance(expression, exp.Alias):
         raise Untranslatable("it is not one expression")
     rewriter = _Rewriter(source, target, kinds, double_quoted_text=source.double_quoted_text)
-    return _translate(query.expressions[0], rewriter)
+    return _translate(expression, rewriter)
 
 
 def translate_query(sql: str, source: Traits, target: Traits, kinds: Mapping[str, Kind]) -> str:

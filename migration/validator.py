@@ -12,7 +12,7 @@ from migration.clock import Clock, now, stamp
 from migration.database import Database
 from migration.difference import CheckResult, Difference, Report, TableComparison
 from migration.digest import Digest
-from migration.errors import MigrationError
+from migration.errors import MigrationError, UsageError
 from migration.payload import in_words, report_as_data
 from migration.plan import Plan
 from migration.progress import Progress, silent
@@ -58,27 +58,31 @@ class MigrationValidator:
 
     async def validate_schema_compatibility(self) -> bool:
         """Tell whether the target has every planned table, column, key, index, foreign key and view."""
-        async with self._proof() as proof:
-            await self._run(SCHEMA_CHECKS, proof)
+        with self._looking("both sides"):
+            async with self._proof() as proof:
+                await self._run(SCHEMA_CHECKS, proof)
         return not self.validation_errors
 
     async def validate_data_integrity(self) -> bool:
         """Tell whether both sides hold the same: every row and column of both is read and compared."""
-        async with self._proof() as proof:
-            await self._run(COUNT_CHECKS, proof)
-            await self._compare(proof)
-            await self._run(AFTER_CONTENT, proof)
-        # A view that is open would keep the insert of this check waiting.
-        await self._run(AFTER_CLOSING, proof)
+        with self._looking("both sides"):
+            async with self._proof() as proof:
+                await self._run(COUNT_CHECKS, proof)
+                await self._compare(proof)
+                await self._run(AFTER_CONTENT, proof)
+            # A view that is open would keep the insert of this check waiting.
+            await self._run(AFTER_CLOSING, proof)
         return self.report.proved
 
     @property
     def report(self) -> Report:
         """What was found so far."""
         plan = self.plan or Plan(())
+        planned = tuple(table.target.name for table in plan.tables)
         accepted = _left_behind(plan) if self._is_plan_given else ()
         return Report(
-            planned=tuple(table.target.name for table in plan.tables),
+            # Before anybody has looked, something is planned that was not read: so nothing is proved.
+            planned=planned if self.plan is not None else ("everything",),
             tables=tuple(self._tables),
             checks=tuple(self._checks.values()),
             could_not_look=tuple(self._could_not_look.values()),
@@ -144,6 +148,8 @@ class MigrationValidator:
         self._could_not_look.pop(what, None)
         try:
             yield
+        except UsageError:
+            raise
         except MigrationError as error:
             self._could_not_look[what] = f"{what}: {error}"
 

@@ -20,9 +20,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from migration.servers import ServerUnavailable
 from tests.servers import ENGINES, SERVER_ENGINES, Servers
+
+# How long a generated example takes says something about the machine, and nothing about the code.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 SERVERS = pytest.StashKey[Servers]()
 

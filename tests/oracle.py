@@ -58,17 +58,17 @@ async def rows(url: str, query: str) -> list[tuple[Any, ...]]:
 
 
 async def dump(url: str) -> str:
-    """Write a whole database as text: schema, rows, sequences, triggers. Nothing, where there is no file.
+    """Write a whole database as text: schema, rows, sequences, triggers. A missing file is an empty database.
 
     Rows are sorted, because a table has no order. A sequence is told by the number it gives next, of which
-    there are two spellings.
+    there are two spellings; SQLite's table of them stays for ever, so an empty one says nothing.
     """
     if engine_of(url) == "sqlite":
-        if not path_of(url).exists():
-            return ""
-        with closing(sqlite3.connect(path_of(url))) as connection:
+        path = path_of(url) if path_of(url).exists() else ":memory:"
+        with closing(sqlite3.connect(path)) as connection:
             connection.text_factory = lambda data: data.decode(errors="surrogateescape")
-            return _sorted(list(connection.iterdump()))
+            lines = connection.iterdump()
+            return _sorted([line for line in lines if not _UNUSED_SEQUENCE.match(line)])
     parsed = make_url(url)
     connection = await asyncpg.connect(url)
     try:
@@ -95,6 +95,7 @@ async def dump(url: str) -> str:
     return _sorted([_SETVAL.sub(_next_number, line) for line in lines])
 
 
+_UNUSED_SEQUENCE = re.compile(r"(DELETE FROM|INSERT INTO) \"sqlite_sequence\"(;| VALUES\('[^']*',0\);)")
 _SETVAL = re.compile(r"(pg_catalog\.setval\('[^']+'), (\d+), (true|false)\)")
 
 

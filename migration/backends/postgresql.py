@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeEngine
 
-from migration.backends import CONNECT_SECONDS, Loader, Snapshot
+from migration.backends import CONNECT_SECONDS, Loader, Snapshot, postgresql_loader
 from migration.backends import postgresql_backup as backups
 from migration.backends import postgresql_rows as rows
 from migration.backends import postgresql_types as catalog
@@ -177,7 +177,7 @@ class PostgreSQL:
 
     def loader(self, engine: AsyncEngine, tables: Sequence[Table]) -> AbstractAsyncContextManager[Loader]:
         """Open a connection in loading mode for these tables."""
-        return rows.open_loader(engine, tables)
+        return postgresql_loader.open_loader(engine, tables)
 
     @contextlib.asynccontextmanager
     async def lock(self, url: URL) -> AsyncIterator[None]:
@@ -277,12 +277,12 @@ async def _insert_number(connection: AsyncConnection, table: Table) -> int:
         return int(await _value(connection, f"SELECT nextval({rows.sequence_of(table)})"))
     rules = await connection.exec_driver_sql(
         "SELECT quote_ident(conname) FROM pg_constraint"
-        f" WHERE conrelid = {literal(name)}::regclass AND contype IN ('c', 'f', 'p', 'u', 'x')"
+        f" WHERE conrelid = {literal(name)}::regclass AND contype IN ('c', 'f', 'u', 'x')"
     )
     steps = ["DISABLE TRIGGER USER"]
-    steps += [f"DROP CONSTRAINT IF EXISTS {rule} CASCADE" for rule in rules.scalars()]
     others = [other.name for other in table.columns if other.name != column]
-    # A column may go together with the one it is generated from.
+    # Some go together: a foreign key with the rule it refers to, a column with the one it is generated from.
+    steps += [f"DROP CONSTRAINT IF EXISTS {rule} CASCADE" for rule in rules.scalars()]
     steps += [f"DROP COLUMN IF EXISTS {quote(other)} CASCADE" for other in others]
     await connection.exec_driver_sql(f"ALTER TABLE {name} {', '.join(steps)}")
     return int(await _value(connection, f"INSERT INTO {name} DEFAULT VALUES RETURNING {quote(column)}"))
@@ -308,6 +308,8 @@ ERRORS = {
     "53200": ("The server is out of memory: {said}", "Give it more, and try again"),
     "55P03": ("Another session holds a lock: {said}", "End that session and try again"),
 }
+# A value that a type, or a row that a rule, does not allow.
+VALUE_STATES = frozenset({"22", "23"})
 # The second is how asyncpg stumbles over a farewell that it read between two statements.
 LOST_WORDS = ("connection is closed", "cannot switch to state")
 LOST_STATES = frozenset({"08000", "08001", "08003", "08004", "08006", "57P01", "57P02", "57P05", "25P03"})
@@ -340,6 +342,12 @@ def _explain(cause: BaseException, url: URL) -> tuple[str, str, str] | None:
         return f"No server can be reached: {said}", untouched, "Check host and port, and whether it runs"
     done = untouched if state in OPENING_ERRORS else ""
     what, next_step = (OPENING_ERRORS | ERRORS).get(state or "", ("", ""))
+    if not what and (state or "")[:2] in VALUE_STATES:
+        # COPY tells line, column and value in the context.
+        what, next_step = f"The server refused a row: {cause}", "Correct the row or the rule"
+        if context := getattr(cause, "context", None):
+            what = f"{what} ({context})"
+        return what, "", next_step
     if not what:
         return None
     user, database = url.username or "the user", url.database or "of that name"

@@ -32,7 +32,6 @@ from migration.model import (
 )
 
 Row: TypeAlias = dict[str, Any]
-RowsByTable: TypeAlias = dict[int, list[Row]]
 
 # Tables of our own, such as the checkpoint; no part of anybody's schema.
 OWN_PREFIX = "migration_bench_"
@@ -43,24 +42,12 @@ VARCHAR_CHARACTERS_MAX = 10_485_760
 HEADER_BYTES = 4
 
 KINDS = {
-    "bool": Kind.BOOLEAN,
-    "int2": Kind.INTEGER,
-    "int4": Kind.INTEGER,
-    "int8": Kind.INTEGER,
-    "numeric": Kind.DECIMAL,
-    "float4": Kind.FLOAT,
-    "float8": Kind.FLOAT,
-    "text": Kind.TEXT,
-    "varchar": Kind.TEXT,
-    "bpchar": Kind.TEXT,
-    "bytea": Kind.BYTES,
-    "date": Kind.DATE,
-    "time": Kind.TIME,
-    "timestamp": Kind.TIMESTAMP,
-    "timestamptz": Kind.INSTANT,
-    "json": Kind.JSON,
-    "jsonb": Kind.JSON,
-}
+    "bool": Kind.BOOLEAN, "int2": Kind.INTEGER, "int4": Kind.INTEGER, "int8": Kind.INTEGER,
+    "numeric": Kind.DECIMAL, "float4": Kind.FLOAT, "float8": Kind.FLOAT,
+    "text": Kind.TEXT, "varchar": Kind.TEXT, "bpchar": Kind.TEXT, "bytea": Kind.BYTES,
+    "date": Kind.DATE, "time": Kind.TIME, "timestamp": Kind.TIMESTAMP, "timestamptz": Kind.INSTANT,
+    "json": Kind.JSON, "jsonb": Kind.JSON,
+}  # fmt: skip
 BITS = {"int2": 16, "int4": 32, "int8": 64, "float4": 32, "float8": 64}
 ACTIONS = {"a": None, "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
@@ -106,11 +93,6 @@ def reflect(connection: Connection) -> Schema:
     uncarried = [Uncarried(row["what"], row["name"], row["reason"]) for row in _rows(connection, _UNCARRIED)]
     for table in tables:
         uncarried += _rule_oddities(table["name"], rules[table["id"]])
-        uncarried += [
-            Uncarried("index", row["name"], "it is not valid: building it once failed")
-            for row in indexes[table["id"]]
-            if not row["valid"]
-        ]
     return Schema(
         tables=tuple(
             _table(row["name"], columns[row["id"]], rules[row["id"]], indexes[row["id"]]) for row in tables
@@ -129,8 +111,8 @@ def _rows(connection: Connection, statement: str) -> list[Row]:
     return [dict(row) for row in connection.exec_driver_sql(statement).mappings()]
 
 
-def _by_table(rows: list[Row]) -> RowsByTable:
-    grouped: RowsByTable = defaultdict(list)
+def _by_table(rows: list[Row]) -> dict[int, list[Row]]:
+    grouped: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
         grouped[row["table_id"]].append(row)
     return grouped
@@ -160,7 +142,7 @@ def _table(name: str, columns: list[Row], rules: list[Row], indexes: list[Row]) 
             for row in rules
             if row["kind"] == "f" and row["same_schema"]
         ),
-        indexes=tuple(_index(row) for row in indexes if row["valid"]),
+        indexes=tuple(_index(row) for row in indexes),
     )
 
 
@@ -282,11 +264,9 @@ SELECT a.attrelid AS table_id, a.attname::text AS name, format_type(a.atttypid, 
     CASE WHEN a.attcollation NOT IN (0, own.typcollation) THEN l.collname::text END AS collation,
     ARRAY(SELECT n.enumlabel::text FROM pg_enum n WHERE n.enumtypid = t.oid ORDER BY n.enumsortorder)
         AS choices
-FROM pg_attribute a
-    JOIN pg_class c ON c.oid = a.attrelid
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     JOIN pg_type own ON own.oid = a.atttypid
-    JOIN base b ON b.id = a.atttypid
-    JOIN pg_type t ON t.oid = b.base_id
+    JOIN base b ON b.id = a.atttypid JOIN pg_type t ON t.oid = b.base_id
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     LEFT JOIN pg_collation l ON l.oid = a.attcollation
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND {_MINE}
@@ -313,27 +293,23 @@ SELECT r.conrelid AS table_id, r.conname::text AS name, r.contype::text AS kind,
     r.confmatchtype = 'f' AS is_full_match, r.condeferrable AS is_deferrable,
     r.contype IN ('p', 'u')
         AND pg_get_constraintdef(r.oid) ~ '(NULLS NOT DISTINCT|WITHOUT OVERLAPS)' AS is_odd
-FROM pg_constraint r
-    JOIN pg_class c ON c.oid = r.conrelid
-    LEFT JOIN pg_class f ON f.oid = r.confrelid
+FROM pg_constraint r JOIN pg_class c ON c.oid = r.conrelid LEFT JOIN pg_class f ON f.oid = r.confrelid
 WHERE r.contype IN ('p', 'u', 'c', 'f', 'x', 't') AND r.conparentid = 0 AND {_MINE}
 ORDER BY r.conrelid, r.conname COLLATE "C"
 """
 
 # Indexes that back a constraint are told as that constraint.
 _INDEXES = f"""
-SELECT i.indrelid AS table_id, x.relname::text AS name, i.indisunique AS is_unique, i.indisvalid AS valid,
+SELECT i.indrelid AS table_id, x.relname::text AS name, i.indisunique AS is_unique,
     m.amname::text AS method, pg_get_expr(i.indpred, i.indrelid) AS condition,
     ARRAY(SELECT coalesce(a.attname::text, pg_get_indexdef(i.indexrelid, n, false)) FROM part ORDER BY n)
         AS texts,
     ARRAY(SELECT a.attname IS NULL FROM part ORDER BY n) AS are_expressions,
     ARRAY(SELECT i.indoption[n - 1] & 1 = 1 FROM part ORDER BY n) AS are_descending,
     ARRAY(SELECT l.collname::text FROM part ORDER BY n) AS collations
-FROM pg_index i
-    JOIN pg_class c ON c.oid = i.indrelid
-    JOIN pg_class x ON x.oid = i.indexrelid
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
     JOIN pg_am m ON m.oid = x.relam
-WHERE c.relkind IN ('r', 'p') AND {_MINE}
+WHERE c.relkind IN ('r', 'p') AND i.indisvalid AND {_MINE}
     AND NOT EXISTS (
         SELECT FROM pg_constraint r WHERE r.conindid = i.indexrelid AND r.contype IN ('p', 'u', 'x')
     )
@@ -378,6 +354,10 @@ WHERE c.relkind = 'S' AND {_MINE} AND NOT EXISTS (
         AND o.refobjsubid > 0
 )
 UNION ALL
+SELECT 'index', x.relname::text, 'it is not valid: building it once failed'
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
+WHERE NOT i.indisvalid AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND {_MINE}
+UNION ALL
 SELECT 'rule', c.relname || '.' || r.rulename, 'only PostgreSQL rewrites queries'
 FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
 WHERE r.rulename <> '_RETURN' AND {_MINE}
@@ -387,9 +367,7 @@ FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
 WHERE {_MINE}
 UNION ALL
 SELECT 'index option', x.relname::text, 'operator class ' || string_agg(o.opcname, ', ' ORDER BY o.opcname)
-FROM pg_index i
-    JOIN pg_class c ON c.oid = i.indrelid
-    JOIN pg_class x ON x.oid = i.indexrelid
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
     CROSS JOIN unnest(i.indclass) AS used (id)
     JOIN pg_opclass o ON o.oid = used.id AND NOT o.opcdefault
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND {_MINE}

@@ -15,10 +15,11 @@ from urllib.parse import unquote
 
 from sqlalchemy import Connection, event, text, types
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
-from migration.backends import sqlite_connection, sqlite_rows, sqlite_schema
+from migration.backends import sqlite_backup, sqlite_connection, sqlite_rows, sqlite_schema
 from migration.backends.sqlite_connection import file_uri, is_driver_error
 from migration.backends.sqlite_sql import quote
 from migration.errors import MigrationError, Refused, SourceUnusable, TargetLocked, TargetUnusable
@@ -51,15 +52,25 @@ class Sqlite:
         path = path_of(url)
         is_new = not read_only and not path.exists()
         mode = "ro" if read_only else "rwc"
+        # Whether it opens at all is asked here: aiosqlite's thread complains aloud about a file that does not.
+        sqlite3.connect(file_uri(path, mode), uri=True).close()
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=file_uri(path, mode), query={"uri": "true"}),
             connect_args={"timeout": sqlite_connection.BUSY_MS / 1000},
         )
 
-        @event.listens_for(engine.sync_engine, "connect")
-        def configure(connection: Any, _: object) -> None:
+        @event.listens_for(engine.sync_engine, "do_connect")
+        def connect(dialect: Any, _: object, arguments: Any, options: Any) -> Any:
+            connection = dialect.connect(*arguments, **options)
+            try:
+                # A file that cannot be read shows it only now; nobody else would close the connection.
+                connection.cursor().execute(sqlite_connection.TAKE_MOMENT)
+            except BaseException:
+                connection.close()
+                raise
             # Transactions are begun below and nowhere else, so that DDL is part of them.
             connection.isolation_level = None
+            return connection
 
         @event.listens_for(engine.sync_engine, "begin")
         def begin(connection: Connection) -> None:
@@ -80,7 +91,7 @@ class Sqlite:
         path = path_of(url)
         raise_as = SourceUnusable if is_source else TargetUnusable
         said = str(original)
-        if any(word in said for word in _CANNOT_OPEN):
+        if path.is_dir() or any(word in said for word in _CANNOT_OPEN):
             what, next_step = _why_not_opened(path)
             return raise_as(what, where=str(path), next_step=next_step)
         for words, what, next_step in _ERRORS:
@@ -154,60 +165,28 @@ class Sqlite:
             )
             number: int = result.lastrowid
             return number
+        except DBAPIError as error:
+            if "disk is full" in str(error.orig):
+                raise TargetUnusable("No number is left for another row", where=table.name, done="") from error
+            raise
         finally:
-            await attempt.rollback()
+            # That error has ended the whole transaction, this attempt with it.
+            with contextlib.suppress(DBAPIError):
+                await attempt.rollback()
             await connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
 
     async def backup(self, url: URL, folder: Path) -> Path:
-        """Copy the file page by page with SQLite's own backup, which a writer cannot tear."""
-        source = path_of(url)
-        copy = folder / f"{source.stem}.sqlite-backup"
-        os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-
-        def work() -> None:
-            with (
-                contextlib.closing(sqlite3.connect(file_uri(source, "ro"), uri=True)) as reader,
-                contextlib.closing(sqlite3.connect(copy)) as writer,
-            ):
-                reader.backup(writer)
-
-        await asyncio.to_thread(work)
-        return copy
+        """Copy the file into ``folder`` and return the path of the copy."""
+        return await asyncio.to_thread(sqlite_backup.backup, path_of(url), folder)
 
     async def check_backup(self, url: URL, path: Path, schema: Schema) -> None:
         """Open a backup, check every page of it, and find every table."""
         del url  # The file alone tells.
-
-        def work() -> None:
-            with contextlib.closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as connection:
-                (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-                names = {
-                    name
-                    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-                }
-            missing = [table.name for table in schema.tables if table.name not in names]
-            if verdict != "ok" or missing:
-                found = f"lacks {', '.join(missing)}" if missing else f"fails its integrity check: {verdict}"
-                raise Refused(f"The backup {found}", where=str(path), next_step="Make a new one")
-
-        try:
-            await asyncio.to_thread(work)
-        except sqlite3.Error as error:
-            raise Refused(
-                f"The backup cannot be read: {error}", where=str(path), next_step="Make a new one"
-            ) from error
+        await asyncio.to_thread(sqlite_backup.check, path, schema)
 
     async def restore(self, path: Path, url: URL) -> None:
         """Copy a backup into the file a URL names, replacing what it held."""
-
-        def work() -> None:
-            with (
-                contextlib.closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as reader,
-                contextlib.closing(sqlite3.connect(path_of(url))) as writer,
-            ):
-                reader.backup(writer)
-
-        await asyncio.to_thread(work)
+        await asyncio.to_thread(sqlite_backup.copy_pages, path, path_of(url))
 
 
 class Declared(UserDefinedType[Any]):
@@ -259,8 +238,8 @@ _ERRORS = (
     ),
     (
         ("readonly database",),
-        "The file cannot be written to",
-        "Check its permissions, and those of its folder",
+        "The file or its folder cannot be written to",
+        "Check the permissions of both; a file in WAL mode is only read where two more can stand beside it",
     ),
     (("disk is full",), "The disk is full", "Make room, and go on with --resume"),
 )
@@ -283,11 +262,11 @@ def _why_not_opened(path: Path) -> tuple[str, str]:
         return "There is no such folder", "Check the path"
     if path.is_dir():
         return "This is a folder", "Write the path of a file"
-    if not path.exists() and os.access(path.parent, os.W_OK):
+    if not path.exists() and os.access(path.parent, os.W_OK, effective_ids=True):
         return "There is no such file", "Check the path"
     return (
         "The file cannot be opened",
-        "Check its permissions, and those of its folder, in which a file in WAL mode needs two more",
+        "Check its permissions, and those of its folder",
     )
 
 

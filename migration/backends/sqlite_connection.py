@@ -39,13 +39,16 @@ class Connection:
     def __init__(self, path: Path, mode: str, *, is_anchored: bool = False) -> None:
         self._uri = file_uri(path, mode)
         self._is_anchored = is_anchored
-        self._anchor: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
+        self._anchor: sqlite3.Connection | None = None
+        self._connection: adbc.Connection | None = None
 
     async def __aenter__(self) -> Self:
         try:
-            self._connection = await self.run(self._open)
+            await self.run(self._open)
         except BaseException:
+            # Whoever stops waiting does not stop the thread: it opens the file, and then must close it.
+            self._thread.submit(self._close)
             self._thread.shutdown(wait=False)
             raise
         return self
@@ -82,40 +85,32 @@ class Connection:
         """Run a statement once for each row of parameters."""
 
         def work() -> None:
-            with self._connection.cursor() as cursor:
+            with self._cursor() as cursor:
                 cursor.executemany(statement, parameters)
 
         await self.run(work)
 
-    def _open(self) -> adbc.Connection:
+    def _open(self) -> None:
         if self._is_anchored:
             self._anchor = sqlite3.connect(self._uri, uri=True, isolation_level=None, timeout=BUSY_MS / 1000)
-        try:
-            if self._anchor is not None:
-                self._anchor.execute("BEGIN")
-                self._anchor.execute(TAKE_MOMENT)
-            return self._connect()
-        except BaseException:
-            self._close_anchor()
-            raise
-
-    def _connect(self) -> adbc.Connection:
-        connection = adbc.connect(self._uri, autocommit=True)
-        with connection.cursor() as cursor:
+            self._anchor.execute("BEGIN")
+            self._anchor.execute(TAKE_MOMENT)
+        self._connection = adbc.connect(self._uri, autocommit=True)
+        with self._cursor() as cursor:
             cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
             cursor.fetchall()
-        return connection
 
     def _close(self) -> None:
-        self._connection.close()
-        self._close_anchor()
+        for connection in (self._connection, self._anchor):
+            if connection is not None:
+                connection.close()
 
-    def _close_anchor(self) -> None:
-        if self._anchor is not None:
-            self._anchor.close()
+    def _cursor(self) -> adbc.Cursor:
+        assert self._connection is not None
+        return self._connection.cursor()
 
     def _fetch(self, statement: str, batch_rows: int) -> pa.Table:
-        with self._connection.cursor() as cursor:
+        with self._cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(batch_rows)})
             cursor.execute(statement)
             return cursor.fetch_arrow_table()

@@ -92,8 +92,8 @@ async def assert_same_application(source: Path, target: str) -> None:
     here = f"sqlite:///{source}"
     for table in TABLES:
         ours = await oracle.rows(here, f"SELECT * FROM {table} ORDER BY 1")
-        theirs = await oracle.rows(target, f"SELECT * FROM {table} ORDER BY 1 COLLATE \"C\"" if table == "sessions"
-                                   else f"SELECT * FROM {table} ORDER BY 1")  # fmt: skip
+        order = 'id COLLATE "C"' if table == "sessions" else "1"
+        theirs = await oracle.rows(target, f"SELECT * FROM {table} ORDER BY {order}")
         names = [row[1] for row in await oracle.rows(here, f"PRAGMA table_info({table})")]
         assert len(ours) == len(theirs) > 0
         for name, our_values, their_values in zip(
@@ -280,11 +280,15 @@ async def test_the_next_row_gets_the_number_that_the_source_would_have_given(
     source = made(tmp_path / "numbers.db", NUMBERS)
     target = fresh_database(engine)
     assert (await moved(source, target)).error is None
-    for table in ("ahead", "empty", "emptied", "reused", "negative"):
+    tables = ["ahead", "empty", "emptied", "reused"]
+    # A sequence does not count below one, and no row stands in its way there.
+    tables += ["negative"] if engine == "sqlite" else []
+    for table in tables:
         for url in (f"sqlite:///{source}", target):
             await oracle.run(url, f"INSERT INTO {table} (v) VALUES ('next')")
         query = f"SELECT id FROM {table} WHERE v = 'next'"
         assert await oracle.rows(target, query) == await oracle.rows(f"sqlite:///{source}", query), table
+    await oracle.run(target, "INSERT INTO negative (v) VALUES ('next')")
 
 
 async def test_an_unused_sequence_begins_where_it_would_have_begun(
@@ -640,8 +644,7 @@ async def test_a_failure_into_a_new_schema_leaves_it_empty(
     assert "changed value in customers.city [id=5]" in str(service.error)
     assert service.report is not None
     assert service.report.verdict == "differs"
-    after = await oracle.dump(target)
-    assert after == before or (engine == "sqlite" and "CREATE TABLE" not in after)
+    assert await oracle.dump(target) == before
 
 
 async def test_an_unforeseen_error_is_undone_like_any_other(

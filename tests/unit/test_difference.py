@@ -123,7 +123,9 @@ def test_anything_less_is_not_proved_and_is_called_by_its_name(report: Report, v
 
 def test_differences_are_counted_exactly_and_shown_checks_first() -> None:
     row, check = Difference("missing row", "users", "id=1"), Difference("default", "users", column="name")
-    table = TableComparison("users", ONE, TWO, missing_count=30, extra_count=4, changed_count=5, samples=(row,))
+    table = TableComparison(
+        "users", ONE, TWO, missing_count=30, extra_count=4, changed_count=5, samples=(row,)
+    )
     report = Report(("users",), (table,), (CheckResult("defaults", 2, 2, (check,)),))
     assert report.difference_count == 41
     assert report.differences == (check, row)
@@ -141,7 +143,10 @@ def test_differences_are_counted_exactly_and_shown_checks_first() -> None:
             Difference("default", "users", column="name", source="'x'"),
             "default in users.name: source 'x', target nothing",
         ),
-        (Difference("extra table", "log", target="3 rows"), "extra table in log: source nothing, target 3 rows"),
+        (
+            Difference("extra table", "log", target="3 rows"),
+            "extra table in log: source nothing, target 3 rows",
+        ),
     ],
 )
 def test_a_difference_says_where_and_what_in_one_line(difference: Difference, sentence: str) -> None:

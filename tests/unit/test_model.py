@@ -91,7 +91,7 @@ def test_neither_the_order_of_a_dictionary_nor_that_of_a_set_changes_a_fingerpri
 
 def test_a_fingerprint_is_the_same_in_another_process() -> None:
     """Hashes of strings differ from process to process; a run is resumed in another one."""
-    code = "from migration.model import fingerprint; print(fingerprint({'a': {'x', 'y', 'z'}, 'b': ('c', None)}))"
+    code = "from migration.model import fingerprint as f; print(f({'a': {'x', 'y', 'z'}, 'b': ('c', None)}))"
     root = Path(__file__).parents[2]
     found = {
         subprocess.run(

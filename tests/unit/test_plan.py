@@ -48,7 +48,15 @@ def test_a_hazard_is_accepted_by_its_name_its_table_or_its_column(accept: str) -
 
 @pytest.mark.parametrize(
     "accept",
-    ["", "value", "value-changed:", "value-changed:log", "value-changed:users.id", "value-changed=yes", "VALUE-CHANGED"],
+    [
+        "",
+        "value",
+        "value-changed:",
+        "value-changed:log",
+        "value-changed:users.id",
+        "value-changed=yes",
+        "VALUE-CHANGED",
+    ],
 )
 def test_a_hazard_is_accepted_by_nothing_else(accept: str) -> None:
     assert not HAZARD.accepted_by([accept])
@@ -79,7 +87,9 @@ def test_what_blocks_cannot_be_accepted_and_a_notice_need_not_be() -> None:
         (["target-rows:users=source", "target-rows:users=target"], ""),
     ],
 )
-def test_rows_of_the_target_are_given_up_only_to_a_winner_named_for_that_table(accept: list[str], side: str) -> None:
+def test_rows_of_the_target_are_given_up_only_to_a_winner_named_for_that_table(
+    accept: list[str], side: str
+) -> None:
     """A misspelt winner, or two of them, is none: the target's rows would be gone."""
     assert winner("users", accept) == side
     assert OWN_ROWS.accepted_by(accept) == bool(side)
@@ -142,7 +152,11 @@ def test_a_mapping_of_what_the_source_does_not_have_is_refused(name: str) -> Non
 
 def tables_of(references: dict[str, Sequence[str]]) -> list[TablePlan]:
     return [
-        plan_of(Table(name, (ID,), foreign_keys=tuple(ForeignKey(None, ("id",), other, ("id",)) for other in others)))
+        plan_of(
+            Table(
+                name, (ID,), foreign_keys=tuple(ForeignKey(None, ("id",), other, ("id",)) for other in others)
+            )
+        )
         for name, others in references.items()
     ]
 
@@ -166,12 +180,17 @@ def order(references: dict[str, Sequence[str]]) -> list[str]:
         ({"a": ["b"], "b": ["b", "c"], "c": []}, ["c", "b", "a"]),
     ],
 )
-def test_each_table_comes_after_those_it_refers_to(references: dict[str, list[str]], expected: list[str]) -> None:
+def test_each_table_comes_after_those_it_refers_to(
+    references: dict[str, list[str]], expected: list[str]
+) -> None:
     """Where no circle forbids it; what only refers to a circle waits for all of it."""
     assert order(references) == expected
 
 
-@given(st.dictionaries(st.sampled_from("abcdefg"), st.lists(st.sampled_from("abcdefg"), max_size=3), max_size=7), st.randoms())
+@given(
+    st.dictionaries(st.sampled_from("abcdefg"), st.lists(st.sampled_from("abcdefg"), max_size=3), max_size=7),
+    st.randoms(),
+)
 @settings(max_examples=300)
 def test_only_members_of_one_circle_may_come_before_what_they_refer_to(
     references: dict[str, list[str]], chance: random.Random
@@ -248,7 +267,9 @@ def test_a_table_plan_knows_its_key_and_what_is_written() -> None:
     table = TablePlan(USERS, USERS, (generated, ColumnPlan(ID, ID, Kind.INTEGER)), is_new=False, key=("id",))
     assert table.key_positions == (1,)
     assert [column.source.name for column in table.written] == ["id"]
-    assert Plan((table, dataclasses.replace(table, is_new=True))).new_tables == (dataclasses.replace(table, is_new=True),)
+    assert Plan((table, dataclasses.replace(table, is_new=True))).new_tables == (
+        dataclasses.replace(table, is_new=True),
+    )
 
 
 def test_a_foreign_key_has_a_label_with_and_without_a_name() -> None:

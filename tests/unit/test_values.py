@@ -152,7 +152,9 @@ def of_text(text: str, kind: Kind) -> tuple[Any, set[str]]:
 def text_as_decimal(text: str) -> tuple[Any, set[str]]:
     if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?|NaN|-?Infinity", text):
         return FAILED, set()
-    loses = re.match(r"-?0[0-9]", text) or (text.startswith("-") and decimal.Decimal(text) == 0 and text[1] == "0")
+    loses = re.match(r"-?0[0-9]", text) or (
+        text.startswith("-") and decimal.Decimal(text) == 0 and text[1] == "0"
+    )
     only_zeros = text.startswith("-") and not text.strip("-0.")
     return decimal.Decimal(text), {"changed"} if loses or only_zeros else set()
 
@@ -233,7 +235,9 @@ def plain(array: pa.Array, kind: Kind) -> list[Any]:
 
 def same(found: Any, expected: Any, kind: Kind) -> bool:
     if isinstance(expected, float):
-        return struct.pack("d", float(found)) == struct.pack("d", expected) or (found != found != expected)
+        return struct.pack("d", float(found)) == struct.pack("d", expected) or (
+            math.isnan(found) and math.isnan(expected)
+        )
     if isinstance(expected, decimal.Decimal):
         as_decimal = decimal.Decimal(found)
         return as_decimal == expected or (as_decimal.is_nan() and expected.is_nan())
@@ -261,26 +265,88 @@ def assert_as_the_oracle_says(found: Converted, values: list[Any], kind: Kind) -
 INTEGERS = [0, 1, 2, -1, 7, 2**31, 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 20250131]
 EDGES = [edge for unit in EPOCH_UNITS for edge in (unit.low - 1, unit.low, unit.low + 1, unit.high - 1)]
 REALS = [0.0, -0.0, 1.0, -1.0, 0.1, 1.5, 2.0**53, 2.0**53 + 2, 1e16, 1e300, 5e-324, 2.2e-308, 1e-7]
-REALS += [math.nan, math.inf, -math.inf, 1.7e9, 1700000000.1234567, 1700000000.123456, 1.7e12 + 0.25, 1.7e15 + 0.5]
+REALS += [
+    math.nan,
+    math.inf,
+    -math.inf,
+    1.7e9,
+    1700000000.1234567,
+    1700000000.123456,
+    1.7e12 + 0.25,
+    1.7e15 + 0.5,
+]
 REALS += [1.7e18, 1.7e18 + 256, 9.2e18, 9.3e18, 123456789.123, *map(float, EDGES)]
-TEXTS = """
-x|Alice|true|TRUE|t|F|false|yes|0|1|-1|+1|.5|5.|1.50|007|-0|-0.0|-0.00|0.0|-007.5|1e5|NaN|Infinity|-Infinity|inf
-12345678901234567890123456789012345678.90|{"a": 1}|{"b": 1.0, "a": [1e2]}|[|"x"|null|true |nul|1 |"\\u0000"|"\\ud800"
-2024-02-29|2023-02-30|2023-02-29|0000-00-00|0000-01-01|0001-01-01|9999-12-31|2024-13-01|2024-01-01 00:00|2024-1-1
-2024-01-01T00:00:00|2024-01-01 00:00:00.000|2024-01-01 00:00:00.0001|2024-01-01 00:01|24:00|23:59|23:59:59.999999
-23:59:60|12:00:00.1234567|12:00:00.1234560|12:00.5|2024-01-01 24:00:00|2024-01-01 12:34:56|2024-01-01T12:34:56Z
-2024-01-01 12:34:56+00|2024-01-01 12:34:56+02:00|2024-01-01 12:34:56-0330|2024-01-01 12:34:56+24:00
-2024-01-01 12:34:56+23:59|2024-01-01 12:34:56+01:60|0001-01-01 00:00:00+14:00|9999-12-31 23:59:59-14:00
-0001-01-01 00:00:00|9999-12-31 23:59:59.999999|9999-12-31T23:59:59.9999999Z|2024-01-01 12:34:56.123456789
-2024-01-01 12:34:56.1|2024-01-01 12:34:56.123456000+01|2024-01-01 12:34:56.1234561Z|2024-01-01t12:34:56z|\u0664\u0662
-2024-01-01 12:34:56 UTC|1700000000|cafe\u0301|\U0001f469\u200d\U0001f680|\U0010ffff|2024-01-01 12:34:56.123456789012|Infinity\n
-""".replace("\n2", "|2").replace("\n0", "|0").replace("\n1", "|1").split("|")
+WORDS = "x Alice true TRUE t F false yes inf null |"
+NUMBERS = (
+    "0 1 -1 +1 .5 5. 1.50 007 -0 -0.0 -0.00 0.0 -007.5 1e5 NaN Infinity -Infinity 1700000000 \u0664\u0662"
+)
+NUMBERS += " 12345678901234567890123456789012345678.90"
+DAYS = "2024-02-29 2023-02-30 2023-02-29 0000-00-00 0000-01-01 0001-01-01 9999-12-31 2024-13-01 2024-1-1"
+TIMES = "24:00 23:59 23:59:59.999999 23:59:60 12:00:00.1234567 12:00:00.1234560 12:00.5 12:00:00. 1:00"
+MOMENTS = """
+2024-01-01 00:00
+2024-01-01T00:00:00
+2024-01-01 00:00:00.000
+2024-01-01 00:00:00.0001
+2024-01-01 00:01
+2024-01-01 24:00:00
+2024-01-01 12:34:56
+2024-01-01T12:34:56Z
+2024-01-01 12:34:56+00
+2024-01-01 12:34:56+02:00
+2024-01-01 12:34:56-0330
+2024-01-01 12:34:56+24:00
+2024-01-01 12:34:56+23:59
+2024-01-01 12:34:56+01:60
+0000-12-31 23:59:59
+0001-01-01 00:00:00
+0001-01-01 00:00:00+14:00
+9999-12-31 23:59:59.999999
+9999-12-31 23:59:59-14:00
+9999-12-31T23:59:59.9999999Z
+2024-01-01 12:34:56.1
+2024-01-01 12:34:56.123456789
+2024-01-01 12:34:56.123456789012
+2024-01-01 12:34:56.123456000+01
+2024-01-01 12:34:56.1234561Z
+2024-01-01t12:34:56z
+2024-01-01 12:34:56 UTC
+"""
+JSON_TEXTS = [
+    '{"a": 1}',
+    '{"b": 1.0, "a": [1e2]}',
+    "[",
+    '"x"',
+    "true ",
+    "nul",
+    "1 ",
+    r'"\u0000"',
+    r'"\ud800"',
+]
+OTHER_TEXTS = [
+    "",
+    "a\0b",
+    "\0",
+    "1\n",
+    "\n1",
+    "2024-01-01\n",
+    " 1",
+    "cafe\u0301",
+    "\U0001f469\u200d\U0001f680",
+]
+OTHER_TEXTS += ["\U0010ffff", "Infinity\n", "a" * 100]
+TEXTS = [
+    *f"{WORDS} {NUMBERS} {DAYS} {TIMES}".split(" "),
+    *MOMENTS.strip().split("\n"),
+    *JSON_TEXTS,
+    *OTHER_TEXTS,
+]
 STORED: dict[str, list[Any]] = {
     "integer": [None, *INTEGERS, *EDGES],
     "real": [None, *REALS],
     "text": [
         None,
-        *[Text(text.encode()) for text in [*TEXTS, "", "a\0b", "\0", "1\n", "\n1", "2024-01-01\n", " 1"]],
+        *[Text(text.encode()) for text in TEXTS],
         *[Text(raw) for raw in (b"\xff", b"caf\xe9", b"\xed\xa0\x80", b"\xc0\x80", b"a\xf0\x9f")],
     ],
     "blob": [None, b"", b"\0", b"\xff\xfe", b"text", b"1"],
@@ -303,15 +369,15 @@ def test_classes_mixed_in_one_column_do_not_disturb_each_other(kind: Kind) -> No
 
 
 def epochs() -> st.SearchStrategy[int]:
-    return st.sampled_from(EDGES) | st.integers(-(2**63), 2**63 - 1) | st.integers(0, 20).map(lambda e: 10**e % 2**63)
+    powers = st.integers(0, 18).map(lambda exponent: 10**exponent)
+    return st.sampled_from(EDGES) | st.integers(-(2**63), 2**63 - 1) | powers
 
 
 def moments() -> st.SearchStrategy[str]:
-    digits = st.text("0123456789", min_size=0, max_size=12).map(lambda text: f".{text}" if text else "")
+    digits = st.text("0123456789", max_size=12).map(lambda text: f".{text}" if text else "")
     days = st.dates().map(str) | st.from_regex(r"[0-9]{4}-[01][0-9]-[0-3][0-9]", fullmatch=True)
-    clocks = st.times().map(lambda time: time.strftime("%H:%M:%S")) | st.from_regex(
-        r"[012][0-9]:[0-6][0-9](:[0-6][0-9])?", fullmatch=True
-    )
+    clocks = st.times().map(lambda time: time.strftime("%H:%M:%S"))
+    clocks |= st.from_regex(r"[012][0-9]:[0-6][0-9](:[0-6][0-9])?", fullmatch=True)
     zones = st.sampled_from(["", "Z"]) | st.from_regex(r"[+-][0-2][0-9](:?[0-6][0-9])?", fullmatch=True)
     times = st.tuples(clocks, digits).map("".join)
     whole = st.tuples(days, st.sampled_from(" T"), times, zones).map("".join)
@@ -320,22 +386,21 @@ def moments() -> st.SearchStrategy[str]:
 
 def texts() -> st.SearchStrategy[Text]:
     numbers = st.from_regex(r"-?[0-9]{1,20}(\.[0-9]{0,20})?", fullmatch=True)
-    known = st.sampled_from(TEXTS)
-    return (st.text() | numbers | moments() | known).map(lambda text: Text(text.encode())) | st.binary().map(Text)
+    known = st.text() | numbers | moments() | st.sampled_from(TEXTS)
+    return known.map(lambda text: Text(text.encode())) | st.binary().map(Text)
 
 
-VALUES = (
-    st.none()
-    | epochs()
-    | st.floats()
-    | st.floats(1e8, 1e19)
-    | texts()
-    | st.binary(max_size=3)
-)
+OF_CLASS: dict[str, st.SearchStrategy[Any]] = {
+    "integer": epochs(),
+    "real": st.floats() | st.floats(1e8, 1e19),
+    "text": texts(),
+    "blob": st.binary(max_size=3),
+}
+VALUES = st.none() | st.one_of(*OF_CLASS.values())
 
 
 @given(st.lists(VALUES, max_size=12), st.sampled_from(KINDS), st.integers(0, 4), st.integers(0, 4))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_values_become_the_kind_or_are_reported_also_within_a_slice(
     values: list[Any], kind: Kind, before: int, after: int
 ) -> None:
@@ -346,19 +411,21 @@ def test_any_values_become_the_kind_or_are_reported_also_within_a_slice(
 
 
 @given(st.data(), st.sampled_from(sorted(TYPES)), st.sampled_from(KINDS))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_values_of_one_class_become_the_kind_or_are_reported_also_within_a_slice(
     data: st.DataObject, storage: str, kind: Kind
 ) -> None:
-    of_class = VALUES.filter(lambda value: class_of(value) in (storage, "null"))
-    values = data.draw(st.lists(of_class, max_size=8))
+    values = data.draw(st.lists(st.none() | OF_CLASS[storage], max_size=8))
     start = data.draw(st.integers(0, len(values)))
     found = convert(array_of(values, storage).slice(start), Kind.ANY, kind)
     assert_as_the_oracle_says(found, values[start:], kind)
 
 
-@given(st.lists(moments() | epochs(), max_size=10), st.sampled_from([Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.INSTANT]))
-@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(moments() | epochs(), max_size=10),
+    st.sampled_from([Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.INSTANT]),
+)
+@settings(max_examples=300)
 @example(["2024-02-30", "2024-02-29"], Kind.DATE)
 def test_the_forms_count_every_value_that_arrives(found: list[Any], kind: Kind) -> None:
     values = [value if isinstance(value, int) else Text(value.encode()) for value in found]
@@ -450,7 +517,11 @@ def test_nothing_and_nulls_become_any_kind(own: Kind, kind: Kind) -> None:
     ("values", "kind", "expected"),
     [
         (["1", "-1", "1.0", "1.5", "NaN", "Infinity"], Kind.INTEGER, [1, -1, 1, None, None, None]),
-        ([str(2**63 - 1), str(2**63), str(-(2**63)), str(-(2**63) - 1)], Kind.INTEGER, [2**63 - 1, None, -(2**63), None]),
+        (
+            [str(2**63 - 1), str(2**63), str(-(2**63)), str(-(2**63) - 1)],
+            Kind.INTEGER,
+            [2**63 - 1, None, -(2**63), None],
+        ),
         (["9223372036854775807.0000000000000000000001", None], Kind.INTEGER, [None, None]),
         (["0.1", "0.10", "1e400", str(2**53 + 1)], Kind.FLOAT, [0.1, 0.1, None, None]),
         (["Infinity", "-Infinity"], Kind.FLOAT, [math.inf, -math.inf]),
@@ -462,7 +533,9 @@ def test_a_decimal_becomes_a_number_only_where_that_gives_it_back(
     found = convert(pa.array(values), Kind.DECIMAL, kind)
     assert found.array.to_pylist() == expected
     assert found.failed.tolist() == [
-        at for at, (value, new) in enumerate(zip(values, expected, strict=True)) if value is not None and new is None
+        at
+        for at, (value, new) in enumerate(zip(values, expected, strict=True))
+        if value is not None and new is None
     ]
 
 
@@ -482,7 +555,9 @@ def test_days_become_moments_and_moments_instants() -> None:
 
 
 def test_a_day_too_far_away_to_have_microseconds_is_reported() -> None:
-    found = convert(pa.array([0, 2**31 - 1, -(2**31)], pa.int32()).view(pa.date32()), Kind.DATE, Kind.TIMESTAMP)
+    found = convert(
+        pa.array([0, 2**31 - 1, -(2**31)], pa.int32()).view(pa.date32()), Kind.DATE, Kind.TIMESTAMP
+    )
     assert found.failed.tolist() == [1, 2]
 
 
@@ -511,14 +586,15 @@ def test_a_kind_that_a_storage_class_holds_goes_its_way(
 
 
 @given(st.lists(VALUES, max_size=8), st.integers(0, 3))
-@settings(deadline=None)
 def test_any_value_keeps_its_class_where_anything_may_be_held(values: list[Any], start: int) -> None:
     stored = convert(struct_of(values).slice(start), Kind.ANY, Kind.ANY).array
     assert stored.type == STORAGE
     for position, value in enumerate(values[start:]):
         fields = {name: stored.field(i)[position] for i, name in enumerate(STORAGE_CLASSES)}
-        assert [name for name, field in fields.items() if field.is_valid] == [class_of(value)] * (value is not None)
-    counts = {name: 0 for name in (*STORAGE_CLASSES, "null")}
+        assert [name for name, field in fields.items() if field.is_valid] == [class_of(value)] * (
+            value is not None
+        )
+    counts = dict.fromkeys((*STORAGE_CLASSES, "null"), 0)
     for value in values[start:]:
         counts[class_of(value)] += 1
     assert storage_counts(struct_of(values).slice(start)) == {name: n for name, n in counts.items() if n}
@@ -547,7 +623,10 @@ def test_an_array_of_another_type_is_counted_under_its_name() -> None:
 # --- texts ------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.none() | st.binary().map(Text) | st.text().map(lambda t: Text(t.encode())), max_size=8), st.integers(0, 3))
+@given(
+    st.lists(st.none() | st.binary().map(Text) | st.text().map(lambda t: Text(t.encode())), max_size=8),
+    st.integers(0, 3),
+)
 def test_broken_text_is_found_where_it_is(values: list[Text | None], start: int) -> None:
     def is_broken(value: Text | None) -> bool:
         return value is not None and value.decode(errors="replace").encode() != value
@@ -559,10 +638,24 @@ def test_broken_text_is_found_where_it_is(values: list[Text | None], start: int)
 @given(st.lists(st.none() | st.text("a\0\\u0").map(lambda text: text.encode()) | st.binary(), max_size=8))
 def test_a_nul_is_found_wherever_it_stands(values: list[bytes | None]) -> None:
     array = array_of([None if value is None else Text(value) for value in values], "text")
-    assert holds_nul(array, Kind.TEXT).tolist() == [at for at, value in enumerate(values) if value and b"\0" in value]
+    assert holds_nul(array, Kind.TEXT).tolist() == [
+        at for at, value in enumerate(values) if value and b"\0" in value
+    ]
 
 
-@given(st.lists(st.recursive(st.text("\0a\\u0"), lambda inner: st.lists(inner) | st.dictionaries(st.text("\0a\\u0"), inner))))
+ESCAPED = st.text("\0a\\u0", max_size=4)
+
+
+@given(
+    st.lists(
+        st.recursive(
+            ESCAPED,
+            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(ESCAPED, inner, max_size=2),
+            max_leaves=4,
+        ),
+        max_size=4,
+    )
+)
 def test_a_nul_that_json_spells_is_found_and_spelled_backslashes_are_none(values: list[Any]) -> None:
     def holds(value: Any) -> bool:
         if isinstance(value, dict):
@@ -600,21 +693,28 @@ def test_a_nul_is_looked_for_in_json_that_is_none() -> None:
         ([], Column("c", Kind.TEXT, size=3), []),
     ],
 )
-def test_values_too_large_for_a_column_are_found(values: list[Any], column: Column | None, expected: list[int]) -> None:
+def test_values_too_large_for_a_column_are_found(
+    values: list[Any], column: Column | None, expected: list[int]
+) -> None:
     kind = Kind.TEXT if column is None else column.kind
     assert unfit(pa.array(values, ARROW_TYPES[kind]), column).tolist() == expected
 
 
 @given(
-    st.lists(st.none() | st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**7), max_value=10**7), max_size=6),
+    st.lists(
+        st.none() | st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**7), max_value=10**7),
+        max_size=6,
+    ),
     st.integers(1, 6),
     st.integers(-3, 8),
 )
 @settings(max_examples=500)
-@example([decimal.Decimal("0.0099"), decimal.Decimal("0.01"), decimal.Decimal("0")], 2, 4)
-@example([decimal.Decimal("99900"), decimal.Decimal("99950"), decimal.Decimal("0")], 3, -2)
-@example([decimal.Decimal("10"), decimal.Decimal("9.5")], 1, 0)
-def test_a_decimal_fits_when_all_its_digits_do(values: list[decimal.Decimal | None], precision: int, scale: int) -> None:
+@example([decimal.Decimal("0.0099"), decimal.Decimal("0.01"), decimal.Decimal(0)], 2, 4)
+@example([decimal.Decimal(99900), decimal.Decimal(99950), decimal.Decimal(0)], 3, -2)
+@example([decimal.Decimal(10), decimal.Decimal("9.5")], 1, 0)
+def test_a_decimal_fits_when_all_its_digits_do(
+    values: list[decimal.Decimal | None], precision: int, scale: int
+) -> None:
     def fits(value: decimal.Decimal) -> bool:
         scaled = value.scaleb(scale, decimal.Context(prec=60))
         return scaled == scaled.to_integral_value() and abs(scaled) < 10**precision
@@ -635,9 +735,15 @@ def test_a_limited_decimal_holds_not_a_number_and_no_infinity() -> None:
 
 @given(st.lists(st.none() | st.decimals(), max_size=8), st.integers(0, 3))
 @example([decimal.Decimal("1E+3"), decimal.Decimal("-0.00"), decimal.Decimal("0E-9")], 0)
-def test_equal_decimals_are_spelled_alike_and_others_apart(values: list[decimal.Decimal | None], start: int) -> None:
-    values = [None if value is None else decimal.Decimal("NaN") if value.is_nan() else value for value in values]
-    spelled = normal_decimals(pa.array([None if value is None else str(value) for value in values], pa.string()).slice(start))
+def test_equal_decimals_are_spelled_alike_and_others_apart(
+    values: list[decimal.Decimal | None], start: int
+) -> None:
+    values = [
+        None if value is None else decimal.Decimal("NaN") if value.is_nan() else value for value in values
+    ]
+    spelled = normal_decimals(
+        pa.array([None if value is None else str(value) for value in values], pa.string()).slice(start)
+    )
     for one, ours in zip(values[start:], spelled.to_pylist(), strict=True):
         assert (one is None) == (ours is None)
         if one is not None and ours is not None:
@@ -650,7 +756,15 @@ def test_equal_decimals_are_spelled_alike_and_others_apart(values: list[decimal.
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [(".71", "0.71"), ("+1", "1"), ("1.", "1"), ("1.500", "1.5"), ("-0.0", "0"), ("00.5", "0.5"), ("1e-3", "0.001")],
+    [
+        (".71", "0.71"),
+        ("+1", "1"),
+        ("1.", "1"),
+        ("1.500", "1.5"),
+        ("-0.0", "0"),
+        ("00.5", "0.5"),
+        ("1e-3", "0.001"),
+    ],
 )
 def test_a_decimal_loses_what_says_nothing(text: str, expected: str) -> None:
     assert normal_decimals(pa.array([text])).to_pylist() == [expected]
@@ -660,7 +774,7 @@ def test_a_decimal_loses_what_says_nothing(text: str, expected: str) -> None:
 
 
 def json_texts() -> st.SearchStrategy[str]:
-    """Make JSON texts as people write them: any spacing, escapes, repeated keys, every spelling of a number."""
+    """Make JSON as people write it: any spacing, escapes, repeated keys, every spelling of a number."""
     space = st.sampled_from(["", " ", "\n", "\t "])
     numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
     strings = st.builds(json.dumps, st.text('abü"\\:,{}[]\n\0\u2028 '), ensure_ascii=st.booleans())
@@ -669,9 +783,9 @@ def json_texts() -> st.SearchStrategy[str]:
     def extend(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         member = st.tuples(space, strings, space, st.just(":"), space, inner, space).map("".join)
         entry = st.tuples(space, inner, space).map("".join)
-        return st.lists(member, max_size=3).map(lambda m: "{" + ",".join(m) + "}") | st.lists(entry, max_size=3).map(
-            lambda e: "[" + ",".join(e) + "]"
-        )
+        return st.lists(member, max_size=3).map(lambda m: "{" + ",".join(m) + "}") | st.lists(
+            entry, max_size=3
+        ).map(lambda e: "[" + ",".join(e) + "]")
 
     return st.recursive(numbers | strings | st.sampled_from(["true", "false", "null"]), extend, max_leaves=8)
 
@@ -682,13 +796,15 @@ def meaning(text: str) -> Any:
     def tagged(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: tagged(entry) for key, entry in value.items()}
-        return [tagged(entry) for entry in value] if isinstance(value, list) else (type(value).__name__, value)
+        return (
+            [tagged(entry) for entry in value] if isinstance(value, list) else (type(value).__name__, value)
+        )
 
     return tagged(json.loads(text, parse_float=decimal.Decimal, parse_int=decimal.Decimal))
 
 
 @given(st.lists(json_texts(), min_size=1, max_size=4))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @example(["1e2", "100", "100.0", "1e16", "10000000000000000", "1E+16"])
 @example(["-0", "0", "-0.0", "0e5", "0.0000000000000000001", "1e-19"])
 @example(['{"b":1,"a":2}', '{"a":2.0, "b":1}', '{"a":2,"b":1,"a":2}'])
@@ -702,7 +818,7 @@ def test_json_of_equal_meaning_is_spelled_alike_and_other_json_apart(found: list
 
 
 @given(json_texts())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @example('{"a"\n:1,"a":2}')
 @example('{"a":1,"a":"\\u0022:"}')
 @example('{"a":1,"a":"\\u003a"}')
@@ -721,9 +837,10 @@ def test_a_key_that_an_object_names_twice_is_found(text: str) -> None:
 @pytest.mark.parametrize("depth", [200, 300, 1000, 1100, 5000])
 def test_json_may_be_nested_deeper_than_python_recurses(depth: int) -> None:
     text = '[{"a": ' * depth + "1.0" + "}]" * depth
-    assert normal_json(pa.array([text, text.replace(" ", ""), text.replace(".0", "")])).to_pylist() == [
-        '[{"a":' * depth + "1" + "}]" * depth
-    ] * 3
+    assert (
+        normal_json(pa.array([text, text.replace(" ", ""), text.replace(".0", "")])).to_pylist()
+        == ['[{"a":' * depth + "1" + "}]" * depth] * 3
+    )
     assert repeated_keys(pa.array([text, text.replace("1.0", '{"b":1,"b":2}')])).tolist() == [1]
     assert len(convert(pa.array([text]), Kind.ANY, Kind.JSON).failed) in (0, 1)
 
@@ -735,7 +852,12 @@ def test_half_a_character_keeps_the_only_spelling_it_has() -> None:
 
 def test_a_number_of_any_size_is_compared_by_value() -> None:
     huge = "1e999999999999999999999999"
-    assert normal_json(pa.array([huge, "1e400", "10e399", "1.5e-400"])).to_pylist() == [huge, "1e400", "1e400", "15e-401"]
+    assert normal_json(pa.array([huge, "1e400", "10e399", "1.5e-400"])).to_pylist() == [
+        huge,
+        "1e400",
+        "1e400",
+        "15e-401",
+    ]
     assert normal_json(pa.array(["1.10", "1.1", "1.1000000000000000000001"])).to_pylist() == [
         "1.1",
         "1.1",
