@@ -319,7 +319,9 @@ def _examine(data: bytes) -> AuditReading:
         # Setting a torn line aside may have been cut short as well, which leaves several pieces.
         torn = walk.unreadable_bytes(tail)
         walk.line_number += 1
-        walk.report(f"{len(torn)} bytes at the end are a torn line", breaks_chain=False)
+        # What was torn began as a line; a file with nothing of the kind in it is no log.
+        is_foreign = not walk.events and not torn.startswith(b"{")
+        walk.report(f"{len(torn)} bytes at the end are a torn line", breaks_chain=is_foreign)
     else:
         if tail:
             # Half a line is never a whole event, so nothing but the newline is missing.

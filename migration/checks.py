@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from migration.database import Database
 from migration.difference import SAMPLES, CheckResult, Difference
 from migration.look import clause, count_rows, orphan_condition
-from migration.model import Column, Index, Schema, Table
+from migration.model import ARROW_TYPES, Column, Index, Kind, Schema, Table
 from migration.plan import Plan, TablePlan, label
-from migration.verify import Side, Sum
+from migration.spelling import show_at
+from migration.verify import Side, Sum, TimeRange
 
 
 @dataclass
@@ -196,12 +198,15 @@ async def check_relationships(proof: Proof) -> CheckResult:
 async def check_timestamps(proof: Proof) -> CheckResult:
     """The earliest and the latest moment of every time column are the same on both sides."""
     found, looked_at = [], 0
-    for table, (ours, theirs) in sorted(proof.sums.items()):
-        for column, here in ours.times.items():
-            looked_at += 1
-            there = theirs.times.get(column, (None, None))
+    for table in proof.tables:
+        ours, theirs = proof.sums.get(table.target.name, (Sum(), Sum()))
+        for column in table.columns:
+            name = column.target.name
+            here, there = (side.times.get(name) for side in (ours, theirs))
+            looked_at += here is not None
             if here != there:
-                found.append(Difference("range of times", table, "", column, _range(here), _range(there)))
+                sides = [_range(extremes, column.kind) for extremes in (here, there)]
+                found.append(Difference("range of times", table.target.name, "", name, *sides))
     return _result("timestamps", looked_at, found)
 
 
@@ -254,5 +259,10 @@ def _changed(table: TablePlan, what: str, planned: Iterable[str], there: Iterabl
     return Difference(what, table.target.name, source=", ".join(planned), target=", ".join(there))
 
 
-def _range(extremes: tuple[object, object]) -> str:
-    return f"{extremes[0]} to {extremes[1]}"
+def _range(extremes: TimeRange | None, kind: Kind) -> str:
+    """Write the least and the greatest time of a column for a person."""
+    shown = []
+    for number in extremes or (None, None):
+        width = pa.int32() if kind is Kind.DATE else pa.int64()
+        shown.append(show_at(pa.array([number], width).view(ARROW_TYPES[kind]), 0))
+    return " to ".join(shown)

@@ -25,8 +25,8 @@ from migration.values import convert
 
 # Batches read ahead of the one being written: one ready, one in the making.
 AHEAD = 1
-# Batches are small for the sake of memory, and a chunk is several: PostgreSQL 18 took 0.71 to 0.79 of the speed of its
-# binary COPY in commits of 8 MiB, and 0.49 to 0.69 in commits of 2 MiB.
+# Batches are small for the sake of memory, and a chunk is several: PostgreSQL 18 took 0.71 to 0.79 of the
+# speed of its binary COPY in commits of 8 MiB, and 0.49 to 0.69 in commits of 2 MiB.
 CHUNK_BYTES = 4 * BATCH_BYTES
 
 

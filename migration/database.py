@@ -69,6 +69,15 @@ class Database:
             self.traits.identifier_bytes,
         )
 
+    def is_same_as(self, other: Database) -> bool:
+        """Tell whether two URLs name one database, however they spell it."""
+        if self.backend.name != other.backend.name:
+            return False
+        if self.backend.opens_files:
+            return Path(str(self.url.database)).resolve() == Path(str(other.url.database)).resolve()
+        ours, theirs = ((url.host, url.port, url.database, dict(url.query)) for url in (self.url, other.url))
+        return ours == theirs
+
     async def close(self) -> None:
         """Close every connection."""
         if self._engine is not None:
@@ -93,13 +102,13 @@ class Database:
         connection = await self.engine.connect()
         try:
             await connection.exec_driver_sql("SELECT 1")
-        except DBAPIError as error:
+            await connection.rollback()
+        except BaseException as error:
             await connection.close()
-            if not error.connection_invalidated:
+            if not (isinstance(error, DBAPIError) and error.connection_invalidated):
                 raise
             # That has emptied the pool, so this one is new.
             return await self.engine.connect()
-        await connection.rollback()
         return connection
 
     async def schema(self) -> Schema:

@@ -31,12 +31,16 @@ _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 
 @dataclass(frozen=True)
 class Piece:
-    """One thing the target is asked to make: what it is called in a hazard, and the statement."""
+    """One thing the target is asked to make: what it is called in a hazard, and the statement.
+
+    ``probe`` is a statement that must work afterwards, where making alone proves too little.
+    """
 
     what: str
     table: str
     name: str
     statement: str
+    probe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,14 @@ class Writer:
             yield Piece("index", table.name, index.name, self._ddl(CreateIndex(self._index(built, index))))
 
     def view(self, view: View) -> Piece:
-        """Return CREATE VIEW."""
+        """Return CREATE VIEW; some engines look at what is in a view only when it is read."""
+        name = self.quote(view.name)
         return Piece(
-            "view", view.name, view.name, f"CREATE VIEW {self.quote(view.name)} AS {view.definition}"
+            what="view",
+            table=view.name,
+            name=view.name,
+            statement=f"CREATE VIEW {name} AS {view.definition}",
+            probe=f"SELECT 1 FROM {name} LIMIT 0",
         )
 
     def drop_view(self, view: View) -> str:

@@ -31,6 +31,13 @@ def refused(plan: Plan, hazards: tuple[Hazard, ...], accept: tuple[str, ...]) ->
     )
 
 
+def onto_itself(target: Database) -> Refused:
+    """Source and target are one database."""
+    return Refused(
+        "The source and the target are the same database", where=str(target), next_step="Name another target"
+    )
+
+
 def under_way(target: Database) -> Refused:
     """Somebody began a migration and did not end it."""
     return Refused("The target holds an interrupted migration", where=str(target), next_step=GO_ON_OR_BACK)

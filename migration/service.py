@@ -126,6 +126,8 @@ class DataMigrationService:
         MigrationError
             With the exit code that says how it ended: refused, stopped, rolled back, or rollback failed.
         """
+        if self.source.is_same_as(self.target):
+            raise endings.onto_itself(self.target)
         async with self._opened(self.source, self.target), self.target.lock(), self._ending():
             return await self._walk()
 

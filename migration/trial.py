@@ -88,6 +88,8 @@ async def _refused(
         savepoint = await connection.begin_nested()
         try:
             await connection.exec_driver_sql(piece.statement)
+            if piece.probe is not None:
+                await connection.exec_driver_sql(piece.probe)
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,9 @@ NAME_BYTES = 16
 # Rows matched in memory at once; 200,000 names of both sides take some 100 MB of Python objects.
 PART_ROWS = 100_000
 LARGEST_PART_COUNT = 200
+# The least and the greatest of a column, as the numbers that Arrow keeps; none in a column of NULLs.
+TimeRange: TypeAlias = tuple[int | None, int | None]
+_NUMBERS = {32: pa.int32(), 64: pa.int64()}
 _TIMES = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.INSTANT)
 
 
@@ -49,13 +52,13 @@ class Sum:
     """What reading one side of a table whole came to: its digest, and the range of every time in it."""
 
     digest: Digest = field(default_factory=Digest)
-    times: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    times: dict[str, TimeRange] = field(default_factory=dict)
 
 
 async def sum_table(table: TablePlan, side: Side, progress: Progress) -> Sum:
     """Read one side of a table whole and sum it up."""
     digest = Digest()
-    times: dict[str, tuple[Any, Any]] = {}
+    times: dict[str, TimeRange] = {}
     async for columns, count in _read(table, side):
         batch_digest, ranges = await asyncio.to_thread(_sum_batch, table, columns, count)
         digest += batch_digest
@@ -141,16 +144,17 @@ def _canonical_batch(columns: Sequence[ScanColumn], batch: pa.RecordBatch, trait
 
 def _sum_batch(
     table: TablePlan, columns: Sequence[Canonical], count: int
-) -> tuple[Digest, dict[str, tuple[Any, Any]]]:
+) -> tuple[Digest, dict[str, TimeRange]]:
     ranges = {}
     for planned, column in zip(table.columns, columns, strict=True):
         if planned.kind in _TIMES:
-            extremes = pc.min_max(column.array)
+            # As numbers: Python's calendar ends at the years 1 and 9999, and Arrow's and the engines' do not.
+            extremes = pc.min_max(column.array.view(_NUMBERS[column.array.type.bit_width]))
             ranges[planned.target.name] = (extremes["min"].as_py(), extremes["max"].as_py())
     return Digest.of(row_hashes(columns, count)), ranges
 
 
-def _wider(one: tuple[Any, Any] | None, other: tuple[Any, Any]) -> tuple[Any, Any]:
+def _wider(one: TimeRange | None, other: TimeRange) -> TimeRange:
     low = [value for value in ((one or (None, None))[0], other[0]) if value is not None]
     high = [value for value in ((one or (None, None))[1], other[1]) if value is not None]
     return min(low, default=None), max(high, default=None)

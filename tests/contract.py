@@ -7,9 +7,9 @@ engine's own words.
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -27,12 +27,14 @@ from migration.progress import silent
 from migration.verify import Side, sum_table
 
 LARGEST, SMALLEST = 2**63 - 1, -(2**63)
-UTC = datetime.UTC
+UTC = dt.UTC
 
 TEXTS = [
-    "", " ", " a ", "\t", "\n", "\r\n", "\r", "a\nb", "a,b", '"', '""', "'", "''", "\\", "\\.", "\\N", "\\x41",
+    "", " ", " a ", "\t", "\n", "\r\n", "\r", "a\nb", "a,b", '"', '""', "'", "''", "\\", "\\.", "\\N",
+    "\\x41",
     "NULL", "null", "<null>", "t", "0", "-0", "1e5", "0x10", "a|b", ";--", "{}", "%s", ":a", "?", "$1",
-    "é", "e\u0301", "ß", "ſ", "👩‍👩‍👧", "\U0010ffff", "\ufeff", "\u2028", "\u00a0", "\x01", "\x7f", "x" * 70_000,
+    "é", "e\u0301", "ß", "ſ", "👩‍👩‍👧", "\U0010ffff", "\ufeff", "\u2028", "\u00a0", "\x01", "\x7f",
+    "x" * 70_000,
 ]  # fmt: skip
 """Texts that something, somewhere, takes for something else."""
 
@@ -44,32 +46,33 @@ VALUES: dict[Kind, list[Any]] = {
                  float("inf"), float("-inf")],
     Kind.TEXT: TEXTS,
     Kind.BYTES: [b"", b"\0", b"\xff\xfe", b"a\0b", b"\\x41", b"\n", b",", bytes(range(256)), b"z" * 70_000],
-    Kind.DATE: [datetime.date(1, 1, 1), datetime.date(1582, 10, 10), datetime.date(1970, 1, 1),
-                datetime.date(2024, 2, 29), datetime.date(9999, 12, 31)],
-    Kind.TIME: [datetime.time(), datetime.time(0, 0, 0, 1), datetime.time(23, 59, 59, 999_999),
-                datetime.time(12, 30)],
-    Kind.TIMESTAMP: [datetime.datetime(1, 1, 1), datetime.datetime(1969, 12, 31, 23, 59, 59, 999_999),
-                     datetime.datetime(2024, 3, 31, 2, 30), datetime.datetime(9999, 12, 31, 23, 59, 59, 999_999)],
-    Kind.INSTANT: [datetime.datetime(1, 1, 1, tzinfo=UTC), datetime.datetime(2024, 3, 31, 1, 30, tzinfo=UTC),
-                   datetime.datetime(2024, 10, 27, 0, 30, 0, 1, tzinfo=UTC),
-                   datetime.datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)],
-    Kind.JSON: ['{"a": [1, 2.50, null, true]}', "[]", "1", '"text"', "null", '{"é": "\\"quoted\\""}', '"\\u2028"'],
+    Kind.DATE: [dt.date(1, 1, 1), dt.date(1582, 10, 10), dt.date(1970, 1, 1),
+                dt.date(2024, 2, 29), dt.date(9999, 12, 31)],
+    Kind.TIME: [dt.time(), dt.time(0, 0, 0, 1), dt.time(23, 59, 59, 999_999),
+                dt.time(12, 30)],
+    Kind.TIMESTAMP: [dt.datetime.fromisoformat(text) for text in (
+        "0001-01-01", "1969-12-31 23:59:59.999999", "2024-03-31 02:30", "9999-12-31 23:59:59.999999")],
+    Kind.INSTANT: [dt.datetime(1, 1, 1, tzinfo=UTC), dt.datetime(2024, 3, 31, 1, 30, tzinfo=UTC),
+                   dt.datetime(2024, 10, 27, 0, 30, 0, 1, tzinfo=UTC),
+                   dt.datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)],
+    Kind.JSON: ['{"a": [1, 2.50, null, true]}', "[]", "1", '"text"', "null", '"\\u2028"',
+                '{"é": "\\"quoted\\""}'],
 }  # fmt: skip
 """For every kind that has values of its own: the ones that are easily lost."""
 
 KINDS = tuple(VALUES)
 
 ODD_NAMES = (
-    "select", "Mixed Case", 'say "what"', "it's", "a.b", "a:b", "a::b", "50%", "%(x)s", "a?b", "$1", "back\\slash",
-    "a`b", "[a]", "(", ")", ",", "é", "👩‍👩‍👧", "a/b", "-- a", "/* a", "check", "1", " ",
+    "select", "Mixed Case", 'say "what"', "it's", "a.b", "a:b", "a::b", "50%", "%(x)s", "a?b", "$1",
+    "back\\slash",    "a`b", "[a]", "(", ")", ",", "é", "👩‍👩‍👧", "a/b", "-- a", "/* a", "check", "1", " ",
 )  # fmt: skip
 """Names that are names nevertheless."""
 
 TRIGGER_SQL: dict[str, tuple[str, ...]] = {
     "sqlite": ("CREATE TRIGGER shout AFTER INSERT ON watched BEGIN INSERT INTO heard VALUES (new.id); END",),
     "postgres": (
-        "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS"
-        " 'BEGIN INSERT INTO heard VALUES (new.id); RETURN new; END'",
+        """CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO heard VALUES (new.id); RETURN new; END'""",
         "CREATE TRIGGER shout AFTER INSERT ON watched FOR EACH ROW EXECUTE FUNCTION shout()",
     ),
 }
@@ -160,7 +163,9 @@ class Subject:
         async with self.loading(table) as loader:
             await loader.write(table, wanted(table), batch_of(table.columns, rows))
 
-    async def scan(self, table: Table, columns: Sequence[ScanColumn] | None = None, **options: Any) -> list[Scanned]:
+    async def scan(
+        self, table: Table, columns: Sequence[ScanColumn] | None = None, **options: Any
+    ) -> list[Scanned]:
         async with self.source.snapshot() as snapshot:
             found = snapshot.scan(table, wanted(table) if columns is None else columns, **options)
             return [scanned async for scanned in found]
@@ -207,6 +212,6 @@ def as_compared(kind: Kind, values: Sequence[Any]) -> list[Any]:
     return list(canonical(pa.array(values, ARROW_TYPES[kind]), kind, kind).array.to_pylist())
 
 
-def exactly(rows: Sequence[Any]) -> list[str]:
+def exactly(rows: Iterable[Any]) -> list[str]:
     """Return rows so that two are equal when they are the same: 1 is not 1.0, and NaN is NaN."""
     return [repr(row) for row in rows]

@@ -42,7 +42,7 @@ WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {NOTES}
 INSERT INTO notes SELECT 'note ' || (i / 2), i / 2 / 3.0 FROM n;
 UPDATE sqlite_sequence SET seq = 1000 WHERE name = 'customers';
 """
-"""A small shop for SQLite: what checks look at is all in it, rows in pairs and a sequence ahead of its rows too."""
+"""A small shop for SQLite: all that checks look at, with rows in pairs and a sequence ahead of its rows."""
 
 Script = Callable[[Random], str]
 
@@ -150,9 +150,11 @@ FAULTS = (
           plain("ALTER TABLE customers DROP CONSTRAINT customers_name_key")),
     both("an index lost", "indexes", "missing index", plain("DROP INDEX orders_by_customer")),
     both("an index of the same name on another column", "indexes", "missing index",
-         plain("DROP INDEX orders_by_customer; CREATE INDEX orders_by_customer ON orders (amount, placed DESC)")),
+         plain("DROP INDEX orders_by_customer;"
+               "CREATE INDEX orders_by_customer ON orders (amount, placed DESC)")),
     both("an index that sorts the other way", "indexes", "missing index",
-         plain("DROP INDEX orders_by_customer; CREATE INDEX orders_by_customer ON orders (customer_id, placed)")),
+         plain("DROP INDEX orders_by_customer;"
+               "CREATE INDEX orders_by_customer ON orders (customer_id, placed)")),
     Fault("a check lost", "indexes", "missing check",
           rewritten("customers", "CHECK (length(city) > 0)", "FOREIGN KEY (id) REFERENCES customers (id)"),
           plain("ALTER TABLE customers DROP CONSTRAINT city_has_a_name")),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -38,13 +41,19 @@ async def taken_back(source: Path | str, target: Path | str) -> None:
 
 
 def small_chunks(monkeypatch: pytest.MonkeyPatch, rows: int, size: int) -> None:
-    """Let chunks be small, so that a small table has many boundaries."""
-    import sys
+    """Let batches and chunks be small, so that a small table has many boundaries."""
+    for module, limit, value in limits(rows, size):
+        monkeypatch.setattr(module, limit, value)
 
-    names = [name for name in sys.modules if name.startswith("migration.backends")]
-    assert all(backend_named(module) for module in MODULES)
-    for name in names:
-        module = sys.modules[name]
-        for limit, value in (("BATCH_ROWS", rows), ("BATCH_BYTES", size)):
-            if hasattr(module, limit):
-                monkeypatch.setattr(module, limit, value)
+
+def limits(rows: int, size: int) -> Iterator[tuple[ModuleType, str, int]]:
+    """Yield where a limit of rows or bytes is read, and what it shall be."""
+    wanted = {"BATCH_ROWS": rows, "BATCH_BYTES": size, "CHUNK_BYTES": size}
+    assert all(backend_named(module) for module in MODULES), "only what is imported can be changed"
+    found = set()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("migration."):
+            for limit in wanted.keys() & vars(module).keys():
+                found.add(limit)
+                yield module, limit, wanted[limit]
+    assert found == wanted.keys(), "a limit has another name now"

@@ -1,4 +1,4 @@
-"""What a database holds, told without any code of the product: by its own shell, its own dump, its own driver.
+"""What a database holds, told without code of the product: by its own shell, its own dump, its own driver.
 
 A test that asks the product whether the product was right has asked nobody.
 """
@@ -34,9 +34,9 @@ async def run(url: str, script: str) -> None:
     if not script.strip():
         return
     if engine_of(url) == "sqlite":
-        with closing(sqlite3.connect(path_of(url))) as connection:
-            connection.executescript(script)
-            connection.commit()
+        with closing(sqlite3.connect(path_of(url))) as file:
+            file.executescript(script)
+            file.commit()
         return
     connection = await asyncpg.connect(url)
     try:
@@ -48,8 +48,8 @@ async def run(url: str, script: str) -> None:
 async def rows(url: str, query: str) -> list[tuple[Any, ...]]:
     """Run one query and return all its rows."""
     if engine_of(url) == "sqlite":
-        with closing(sqlite3.connect(path_of(url))) as connection:
-            return list(connection.execute(query))
+        with closing(sqlite3.connect(path_of(url))) as file:
+            return list(file.execute(query))
     connection = await asyncpg.connect(url)
     try:
         return [tuple(row) for row in await connection.fetch(query)]
@@ -65,10 +65,9 @@ async def dump(url: str) -> str:
     """
     if engine_of(url) == "sqlite":
         path = path_of(url) if path_of(url).exists() else ":memory:"
-        with closing(sqlite3.connect(path)) as connection:
-            connection.text_factory = lambda data: data.decode(errors="surrogateescape")
-            lines = connection.iterdump()
-            return _sorted([line for line in lines if not _UNUSED_SEQUENCE.match(line)])
+        with closing(sqlite3.connect(path)) as file:
+            file.text_factory = lambda data: data.decode(errors="surrogateescape")
+            return _sorted([line for line in file.iterdump() if not _UNUSED_SEQUENCE.match(line)])
     parsed = make_url(url)
     connection = await asyncpg.connect(url)
     try:

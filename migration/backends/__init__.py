@@ -41,9 +41,9 @@ from migration.model import Column, ScanColumn, Schema, Table, Traits
 MODULES = ("sqlite", "postgresql")
 
 # A batch holds about this many bytes, whatever the table: the unit of memory, of a chunk and of a commit.
-# Each is copied some ten times on its way (read, converted, spelled, hashed; two sides at once in the proof), and
-# what is freed in one thread is not used by another: with 8 MiB the proof of a million rows took 440 MB, with
-# 2 MiB 270 MB and 5 % more time.
+# Each is copied some ten times on its way (read, converted, spelled, hashed; two sides at once in the proof),
+# and what is freed in one thread is not used by another: with 8 MiB the proof of a million rows took 440 MB,
+# with 2 MiB 270 MB and 5 % more time.
 BATCH_BYTES = 2 * 1024 * 1024
 # Rows of few bytes are bounded by number too, so that progress is seen and Python objects stay few.
 BATCH_ROWS = 50_000

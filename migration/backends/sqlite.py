@@ -52,7 +52,7 @@ class Sqlite:
         path = path_of(url)
         is_new = not read_only and not path.exists()
         mode = "ro" if read_only else "rwc"
-        # Whether it opens at all is asked here: aiosqlite's thread complains aloud about a file that does not.
+        # Whether it opens at all is asked here: aiosqlite's thread complains aloud when a file does not.
         sqlite3.connect(file_uri(path, mode), uri=True).close()
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=file_uri(path, mode), query={"uri": "true"}),
@@ -163,17 +163,18 @@ class Sqlite:
             result = await connection.exec_driver_sql(
                 f"INSERT INTO {quote(table.name)} {_made_up_row(table)}"
             )
-            number: int = result.lastrowid
-            return number
         except DBAPIError as error:
             if "disk is full" in str(error.orig):
-                raise TargetUnusable("No number is left for another row", where=table.name, done="") from error
+                raise TargetUnusable(
+                    "No number is left for another row", where=table.name, done=""
+                ) from error
             raise
         finally:
             # That error has ended the whole transaction, this attempt with it.
             with contextlib.suppress(DBAPIError):
                 await attempt.rollback()
             await connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
+        return int(result.lastrowid)
 
     async def backup(self, url: URL, folder: Path) -> Path:
         """Copy the file into ``folder`` and return the path of the copy."""

@@ -27,7 +27,8 @@ from migration.model import STORAGE, Kind, ScanColumn, Table, Trigger
 # Columns asked for in one statement: each may need four in its result, which may have 2,000, and one more
 # term in a sum, which may have 1,000.
 COLUMNS_AT_ONCE = 400
-# Columns of pages whose storage classes a snapshot keeps in mind: some 20 MB, and 200 GB of rows in ten columns.
+# Columns of pages whose storage classes a snapshot keeps in mind: some 20 MB, and 200 GB of rows in ten
+# columns.
 REMEMBERED_CELLS = 1_000_000
 # Names that lead to a row's own number, unless a column has them.
 ROW_NUMBER_NAMES = ("rowid", "_rowid_", "oid")

@@ -35,7 +35,8 @@ SEED = 20240506
 CHECKS = (*SCHEMA_CHECKS, *COUNT_CHECKS, *AFTER_CONTENT, *AFTER_CLOSING)
 # Checks that look at nothing themselves: what they compare was read before.
 COMPARING_ONLY = {
-    "check_tables", "check_columns", "check_indexes", "check_foreign_keys", "check_left_behind", "check_timestamps",
+    "check_tables", "check_columns", "check_indexes", "check_foreign_keys",
+    "check_left_behind", "check_timestamps",
 }  # fmt: skip
 # Opens a connection of its own, and so outlives the others.
 ANEW = {"check_sequences"}
@@ -199,17 +200,16 @@ async def terminate(url: str) -> None:
         await connection.close()
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: name_of(check))
+@pytest.mark.parametrize("check", CHECKS, ids=name_of)
 @pytest.mark.parametrize("shop", ["postgresql"], indirect=True)
 async def test_a_check_whose_connection_died_could_not_look_and_found_nothing(
     shop: Shop, check: Check
 ) -> None:
-    async with shop.copy() as url, shop.validator(url) as validator:
-        async with validator._proof() as proof:
-            # Open, and used, so that the pool holds a dead connection too.
-            await validator.target.facts()
-            await terminate(url)
-            await validator._run([check], proof)
+    async with shop.copy() as url, shop.validator(url) as validator, validator._proof() as proof:
+        # Open, and used, so that the pool holds a dead connection too.
+        await validator.target.facts()
+        await terminate(url)
+        await validator._run([check], proof)
     report = validator.report
     assert report.difference_count == 0
     assert report.differences == ()
@@ -222,10 +222,14 @@ async def test_a_check_whose_connection_died_could_not_look_and_found_nothing(
 
 @pytest.mark.parametrize("shop", ["postgresql"], indirect=True)
 async def test_a_server_that_is_gone_could_not_be_asked_for_numbers(shop: Shop) -> None:
-    async with shop.copy() as url, line_to(url) as (line, through), shop.validator(through) as validator:
-        async with validator._proof() as proof:
-            line.cut()
-            await validator._run(AFTER_CLOSING, proof)
+    async with (
+        shop.copy() as url,
+        line_to(url) as (line, through),
+        shop.validator(through) as validator,
+        validator._proof() as proof,
+    ):
+        line.cut()
+        await validator._run(AFTER_CLOSING, proof)
     assert validator.report.difference_count == 0
     (reason,) = validator.report.could_not_look
     assert reason.startswith("sequences")

@@ -5,6 +5,7 @@ Most of it runs in a process of its own; what only needs the words runs in this 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -29,6 +30,7 @@ from typer.testing import CliRunner, Result
 from migration import cli
 from migration.audit import Audit
 from migration.backends import BATCH_ROWS
+from migration.clock import now
 from tests import oracle
 from tests.faults import SHOP
 from tests.moving import made
@@ -90,20 +92,14 @@ def sentence_of(result: Result) -> str:
 
 
 def dump(url: str) -> str:
-    import asyncio
-
     return asyncio.run(oracle.dump(url))
 
 
 def sql(url: str, script: str) -> None:
-    import asyncio
-
     asyncio.run(oracle.run(url, script))
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:
-    import asyncio
-
     return asyncio.run(oracle.rows(url, statement))
 
 
@@ -567,15 +563,11 @@ def test_a_mistake_of_the_program_itself_ends_with_70_and_tells_no_secret(
 
 
 def test_a_log_that_somebody_else_writes_to_is_refused(source: Path, tmp_path: Path) -> None:
-    import asyncio
-
-    from migration.clock import now
-
-    async def held() -> Result:
+    async def held() -> tuple[str, str]:
         async with await Audit.open(Path("migration-audit.jsonl"), clock=now, run="other"):
-            return await asyncio.to_thread(run, "migrate", source, tmp_path / "new.db", exit_code=3)  # type: ignore[return-value]
+            return await asyncio.to_thread(run, "migrate", source, tmp_path / "new.db", exit_code=3)
 
-    _, err = asyncio.run(held())  # type: ignore[misc]
+    _, err = asyncio.run(held())
     assert "audit log" in err
     assert not (tmp_path / "new.db").exists()
 

@@ -1,7 +1,9 @@
-"""A migration that is stopped or killed anywhere goes on where it was: no row twice, none missing, in any table.
+"""A migration that is stopped or killed anywhere goes on where it was: no row twice, none missing.
 
 Where it is stopped is drawn from a seeded ``Random``; another seed tries other places.
 """
+
+# ruff: noqa: ASYNC240 - the files here are small, and nothing else waits for the loop.
 
 from __future__ import annotations
 
@@ -103,7 +105,7 @@ async def test_stopped_anywhere_it_goes_on_and_is_proved(
     source: Path, fresh_database: FreshDatabase, engine: str
 ) -> None:
     steps = await steps_of(source, fresh_database(engine))
-    for number in drawn(8, len(steps)):
+    for number in drawn(6, len(steps)):
         target = fresh_database(engine)
         service = await stopped_at(source, target, number)
         where = f"stopped at step {number} of {len(steps)}, {steps[number - 1]}"
@@ -120,7 +122,7 @@ async def test_stopped_anywhere_on_the_way_back_it_goes_on_and_is_proved(
     server = fresh_database("postgresql")
     assert (await moved(source, server)).error is None
     steps = await steps_of(server, fresh_database("sqlite"))
-    for number in drawn(6, len(steps)):
+    for number in drawn(5, len(steps)):
         target = fresh_database("sqlite")
         service = await stopped_at(server, target, number)
         assert isinstance(service.error, Stopped), steps[number - 1]
@@ -152,7 +154,7 @@ async def test_stopped_between_signs_of_progress_it_goes_on_too(
 ) -> None:
     """Asked at any turn of the event loop: in the middle of a transaction, of a COPY, of closing."""
     random = Random(SEED)
-    for turns in sorted(random.randint(1, 1_500) for _ in range(8)):
+    for turns in sorted(random.randint(1, 1_500) for _ in range(6)):
         target = fresh_database(engine)
         job = asyncio.ensure_future(moved(source, target))
         for _ in range(turns):
@@ -297,7 +299,7 @@ async def test_into_tables_with_rows_of_their_own_it_goes_on_or_back_all_the_sam
     """Rows that were put aside are there until nobody needs them."""
     accept = ("target-rows:keyed=source", "target-rows:worded=source")
     steps = await steps_of(source, fresh_database(engine))
-    for number in drawn(6, len(steps)):
+    for number in drawn(5, len(steps)):
         target = fresh_database(engine)
         await oracle.run(
             target,
@@ -353,14 +355,9 @@ async def test_stopped_while_it_is_undone_it_can_only_be_undone(
 
 CHILD = """
 import asyncio, sys
-from migration.backends import MODULES, backend_named
-for name in MODULES:
-    backend_named(name)
-for module in [m for n, m in list(sys.modules.items()) if n.startswith("migration.backends")]:
-    for limit, value in (("BATCH_ROWS", {rows}), ("BATCH_BYTES", {size})):
-        if hasattr(module, limit):
-            setattr(module, limit, value)
-from tests.moving import moved
+from tests.moving import limits, moved
+for module, limit, value in limits({rows}, {size}):
+    setattr(module, limit, value)
 source, target, resume = sys.stdin.readline().split()
 def tell(step):
     print(step.phase, flush=True)

@@ -38,7 +38,7 @@ class TestMigrationValidation:
 
     @pytest.fixture
     async def service(self, source: Database, target: Database) -> DataMigrationService:
-        """A service into a target that has the application's own schema, without the row its script inserts."""
+        """A service into a target with the application's own schema, less the row its script inserts."""
         script = schema_script(target.backend.name)
         await oracle.run(
             target.url.render_as_string(hide_password=False), script + "DELETE FROM schema_version;"
@@ -66,7 +66,10 @@ class TestMigrationValidation:
         self, service: DataMigrationService, source: Database, target_url: str
     ) -> None:
         assert await service.migrate_data()
-        query = "SELECT s.id, count(m.id) FROM sessions s LEFT JOIN messages m ON m.session_id = s.id GROUP BY s.id"
+        query = (
+            "SELECT s.id, count(m.id) FROM sessions s"
+            " LEFT JOIN messages m ON m.session_id = s.id GROUP BY s.id"
+        )
         ours = await oracle.rows(source.url.render_as_string(), query)
         assert sorted(await oracle.rows(target_url, query)) == sorted(ours)
 

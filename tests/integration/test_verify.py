@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -19,7 +20,9 @@ from tests.contract import KINDS, VALUES, Subject, column_of, table_of
 
 Rows = Sequence[Sequence[Any]]
 
-KEYED = table_of("people", column_of(Kind.INTEGER, "id", nullable=False), column_of(Kind.TEXT, "name"), key=["id"])
+KEYED = table_of(
+    "people", column_of(Kind.INTEGER, "id", nullable=False), column_of(Kind.TEXT, "name"), key=["id"]
+)
 KEYLESS = table_of("events", column_of(Kind.INTEGER, "number"), column_of(Kind.TEXT, "name"))
 
 
@@ -39,7 +42,9 @@ def plan_of(source: Table, target: Table, kinds: dict[str, Kind] | None = None) 
     return TablePlan(source, target, columns, is_new=False, key=source.key)
 
 
-async def compared(plan: TablePlan, source: Subject, target: Subject, progress: Progress = silent) -> TableComparison:
+async def compared(
+    plan: TablePlan, source: Subject, target: Subject, progress: Progress = silent
+) -> TableComparison:
     async with source.source.snapshot() as ours, target.source.snapshot() as theirs:
         comparison, _, _ = await compare_table(
             plan, Side("source", ours, source.traits), Side("target", theirs, target.traits), progress
@@ -108,7 +113,9 @@ class TestKeyed:
             "changed value in people.name [id=8]: source 'name 8', target 'name 7'",
         ]
 
-    async def test_a_value_that_moved_to_the_next_column_is_found(self, pair: tuple[Subject, Subject]) -> None:
+    async def test_a_value_that_moved_to_the_next_column_is_found(
+        self, pair: tuple[Subject, Subject]
+    ) -> None:
         table = table_of("t", column_of(Kind.TEXT, "a", nullable=False), column_of(Kind.TEXT, "b"), key=["a"])
         found = await compare(pair, table, [("x|y", "z"), ("p", "")], [("x", "y|z"), ("p", None)])
         assert counts(found) == (1, 1, 1)
@@ -144,7 +151,12 @@ class TestKeyed:
     )
     @pytest.mark.parametrize("table", [KEYED, KEYLESS], ids=["keyed", "keyless"])
     async def test_an_empty_side_is_compared_like_any_other(
-        self, pair: tuple[Subject, Subject], table: Table, ours: Rows, theirs: Rows, expected: tuple[int, int, int]
+        self,
+        pair: tuple[Subject, Subject],
+        table: Table,
+        ours: Rows,
+        theirs: Rows,
+        expected: tuple[int, int, int],
     ) -> None:
         found = await compare(pair, table, ours, theirs)
         assert counts(found) == expected
@@ -205,8 +217,9 @@ class TestKinds:
                 Side("target", theirs, target.traits),
                 silent,
             )
-        assert one.times == {"day": (min(values), max(values)), "never": (None, None)}
-        assert other.times["day"] == (min(values[1:]), max(values))
+        days = [(value - dt.date(1970, 1, 1)).days for value in values]
+        assert one.times == {"day": (min(days), max(days)), "never": (None, None)}
+        assert other.times["day"] == (min(days[1:]), max(days))
 
 
 class TestStrays:
@@ -220,7 +233,11 @@ class TestStrays:
         await target.close()
 
     async def _compare(
-        self, pair: tuple[Subject, Subject], ours: Sequence[str], theirs: Sequence[str], key: str = "PRIMARY KEY"
+        self,
+        pair: tuple[Subject, Subject],
+        ours: Sequence[str],
+        theirs: Sequence[str],
+        key: str = "PRIMARY KEY",
     ) -> TableComparison:
         for subject, values in zip(pair, (ours, theirs), strict=True):
             rows = ", ".join(f"({number}, {value})" for number, value in enumerate(values))
@@ -275,7 +292,9 @@ class TestProgress:
         with pytest.raises(Exception, match="people"):
             await compared(plan_of(KEYED, KEYED), source, target)
 
-    async def test_columns_may_have_other_names_on_the_other_side(self, pair: tuple[Subject, Subject]) -> None:
+    async def test_columns_may_have_other_names_on_the_other_side(
+        self, pair: tuple[Subject, Subject]
+    ) -> None:
         renamed = Table(
             "persons",
             (Column("number", Kind.INTEGER, nullable=False), Column("called", Kind.TEXT)),
@@ -287,4 +306,6 @@ class TestProgress:
         await target.create(renamed)
         await target.load(renamed, [*ROWS[1:], (1, "other")])
         found = await compared(plan_of(KEYED, renamed), source, target)
-        assert samples(found) == ["changed value in persons.called [number=1]: source 'name 1', target 'other'"]
+        assert samples(found) == [
+            "changed value in persons.called [number=1]: source 'name 1', target 'other'"
+        ]

@@ -1,10 +1,11 @@
-"""The one door to a server: what is typed becomes a URL, and what fails becomes a sentence without secrets."""
+"""The one door to a server: what is typed becomes a URL, what fails becomes a sentence without secrets."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -71,8 +72,8 @@ def database(typed: str = "postgresql://user:secret-word@host/db", *, is_source:
     return Database(make_url(typed), is_source=is_source, secrets=secrets_of(typed))
 
 
-def raised_by(error: Exception, **options: bool) -> Exception:
-    with pytest.raises(Exception) as failure, database(**options).told():  # noqa: PT011 - which one is the question
+def raised_by(error: Exception, *, is_source: bool = False) -> Exception:
+    with pytest.raises(Exception) as failure, database(is_source=is_source).told():  # noqa: PT011 - which one is the question
         raise error
     return failure.value
 
@@ -93,7 +94,7 @@ def test_what_a_driver_says_past_sqlalchemy_is_told_too() -> None:
 
 
 def test_an_error_without_words_is_told_by_its_name() -> None:
-    failure = raised_by(asyncpg.InterfaceError())
+    failure = raised_by(asyncpg.InterfaceError(""))
     assert "InterfaceError" in str(failure)
 
 
@@ -105,7 +106,7 @@ def test_what_the_operating_system_says_is_told() -> None:
 
 @pytest.mark.parametrize(
     "mistake",
-    [KeyError("column"), ZeroDivisionError(), AssertionError(), RuntimeError("coroutine raised StopIteration"),
+    [KeyError("column"), ZeroDivisionError(), AssertionError(), RuntimeError("raised StopIteration"),
      sa.exc.ArgumentError("no such option"), sa.exc.CompileError("cannot render")],
     ids=lambda mistake: type(mistake).__name__,
 )  # fmt: skip
@@ -156,18 +157,22 @@ async def test_what_fails_while_two_snapshots_are_open_is_told_of_the_side_it_fa
     shop: Path, tmp_path: Path
 ) -> None:
     other = made(tmp_path / "other.db", "CREATE TABLE t (id INTEGER PRIMARY KEY)")
-    missing = sa.select(sa.column("id")).select_from(sa.table("missing"))
-    async with open_database(shop, is_source=True) as ours, open_database(other) as theirs:
-        async with theirs.snapshot() as there, ours.snapshot() as here:
-            with pytest.raises(SourceUnusable):
-                await here.rows(missing)
-            with pytest.raises(TargetUnusable):
-                await there.rows(missing)
-            table = (await ours.schema()).table("orders")
-            with pytest.raises(TargetUnusable, match="no such table"):
-                await there.next_number(table)
-            with pytest.raises(Refused, match="no such table"):
-                _ = [batch async for batch in there.scan(table, [])]
+    missing: sa.Select[Any] = sa.select(sa.column("id")).select_from(sa.table("missing"))
+    async with (
+        open_database(shop, is_source=True) as ours,
+        open_database(other) as theirs,
+        theirs.snapshot() as there,
+        ours.snapshot() as here,
+    ):
+        with pytest.raises(SourceUnusable):
+            await here.rows(missing)
+        with pytest.raises(TargetUnusable):
+            await there.rows(missing)
+        table = (await ours.schema()).table("orders")
+        with pytest.raises(TargetUnusable, match="no such table"):
+            await there.next_number(table)
+        with pytest.raises(Refused, match="no such table"):
+            _ = [batch async for batch in there.scan(table, [])]
 
 
 async def test_a_mistake_inside_a_snapshot_stays_a_mistake(shop: Path) -> None:
@@ -186,10 +191,14 @@ async def test_a_source_is_never_written_to(shop: Path) -> None:
 
 async def test_what_fails_inside_a_change_is_rolled_back(shop: Path) -> None:
     async with open_database(shop) as database:
-        with pytest.raises(KeyError):
+
+        async def delete_and_stumble() -> None:
             async with database.changing() as connection:
                 await connection.exec_driver_sql("DELETE FROM orders")
                 raise KeyError
+
+        with pytest.raises(KeyError):
+            await delete_and_stumble()
         async with database.control() as connection:
             assert await connection.scalar(sa.text("SELECT count(*) FROM orders")) == 200
 

@@ -46,7 +46,8 @@ def paper() -> Paper:
 def table(name: str) -> Table:
     column = Column("id", Kind.INTEGER, nullable=False)
     return Table(
-        name, (column,), ("id",), uniques=(Unique(None, ("id",)),), indexes=(Index("by_id", (IndexPart("id"),)),),
+        name, (column,), ("id",), uniques=(Unique(None, ("id",)),),
+        indexes=(Index("by_id", (IndexPart("id"),)),),
         foreign_keys=(ForeignKey(None, ("id",), "other", ("id",)),),
     )  # fmt: skip
 
@@ -109,10 +110,8 @@ def test_a_proof_shows_both_sides_of_every_table_and_every_check(paper: Paper) -
     assert "equal" in paper.text
     assert "Checks: tables 3/3" in paper.text
     assert "Left out: own (the target [b]keeps[/b] its rows)" in paper.text
-    assert (
-        "proved: 1 row in 1 table; every column of both sides was read and is equal, but for what was left out"
-        in paper.text
-    )
+    assert "proved: 1 row in 1 table; every column" in paper.text
+    assert "is equal, but for what was left out" in paper.text
 
 
 def test_differences_are_shown_with_their_exact_number(paper: Paper) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from migration import Database, MigrationError, MigrationValidator, UsageError, open_database
 from migration import verify as verify_module
-from migration.checks import CheckResult, Proof
+from migration.checks import Proof
+from migration.difference import CheckResult
 from migration.digest import Hashes, row_hashes
 from tests.faults import SHOP
 from tests.moving import made, moved

@@ -26,6 +26,7 @@ from migration.plan import ColumnPlan, Hazard, Plan, Severity, TablePlan
 BLOCKING = Hazard("nul-in-text", Severity.BLOCKING, "Texts hold a NUL", "t", "v", 1, ("id=1: a\\0b",))
 VIEW = Hazard("view-not-carried", Severity.HAZARD, "v will not be there", "v")
 OWN_ROWS = Hazard("target-rows", Severity.HAZARD, "The target holds rows", "my table", count=3)
+MEND_FIRST = "Mend first what cannot be accepted, in t.v"
 NOTICE = Hazard("time-forms", Severity.NOTICE, "Written as text", "t", "w", 5)
 
 
@@ -75,13 +76,13 @@ def test_what_cannot_be_accepted_is_not_offered() -> None:
     [
         ((), (), ""),
         ((NOTICE,), (), ""),
-        ((BLOCKING,), (), "Mend first what cannot be accepted, in t.v"),
+        ((BLOCKING,), (), MEND_FIRST),
         ((VIEW,), (), "Accept the rest by name: --accept view-not-carried"),
         ((VIEW,), ("view-not-carried",), ""),
         (
             (BLOCKING, OWN_ROWS),
             (),
-            "Mend first what cannot be accepted, in t.v. Accept the rest by name: --accept 'target-rows:my table=target'",
+            f"{MEND_FIRST}. Accept the rest by name: --accept 'target-rows:my table=target'",
         ),
     ],
 )
