@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -99,7 +100,7 @@ class Database:
 
     async def _answering(self) -> AsyncConnection:
         """Return a connection that answers: one that was idle for hours may have been cut meanwhile."""
-        connection = await self.engine.connect()
+        connection = await self._open()
         try:
             await connection.exec_driver_sql("SELECT 1")
             await connection.rollback()
@@ -108,8 +109,23 @@ class Database:
             if not (isinstance(error, DBAPIError) and error.connection_invalidated):
                 raise
             # That has emptied the pool, so this one is new.
-            return await self.engine.connect()
+            return await self._open()
         return connection
+
+    async def _open(self) -> AsyncConnection:
+        """Open a connection or take an idle one; never leave one half open, which nobody would close."""
+
+        async def connect() -> AsyncConnection:
+            return await self.engine.connect()
+
+        opening = asyncio.create_task(connect())
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.wait([opening])
+            if not opening.cancelled() and opening.exception() is None:
+                await opening.result().close()
+            raise
 
     async def schema(self) -> Schema:
         """Read the schema."""

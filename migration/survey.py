@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from migration.checkpoint import Begun
 from migration.database import Database
 from migration.look import count_rows, look
 from migration.model import Schema, Table, TableProfile
-from migration.plan import Plan, pair_tables
+from migration.plan import Hazard, Plan, Severity, pair_tables
 from migration.planning import make_plan
 from migration.progress import Progress
 
@@ -62,7 +63,31 @@ async def survey(
         mapping,
         accept,
     )
+    stranded = await _stranded(target, target_schema, plan)
+    plan = dataclasses.replace(plan, hazards=stranded + plan.hazards)
     return Survey(source_schema, target_schema, profiles, plan)
+
+
+async def _stranded(target: Database, schema: Schema, plan: Plan) -> tuple[Hazard, ...]:
+    """Find rows that would stay and refer to rows that would go: they would go too, or refer to nothing."""
+    planned = {table.target.name for table in plan.tables}
+    going = {table.target.name for table in plan.tables if table.replaces_rows}
+    keys = [
+        (table, key) for table in schema.tables for key in table.foreign_keys if key.target_table in going
+    ]
+    staying = [(table, key) for table, key in keys if table.name not in planned]
+    counts = await _count_rows(target, [table for table, _ in staying])
+    return tuple(
+        Hazard(
+            "rows-stranded",
+            Severity.BLOCKING,
+            f"Its rows stay, and refer to rows of {key.target_table}, which go; let both go, or both stay",
+            table.name,
+            count=counts[table.name],
+        )
+        for table, key in staying
+        if counts[table.name]
+    )
 
 
 async def _count_rows(target: Database, tables: Sequence[Table]) -> dict[str, int]:

@@ -8,12 +8,13 @@ exact counts. A third reading fetches the few rows that are shown.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,7 @@ LARGEST_PART_COUNT = 200
 # The least and the greatest of a column, as the numbers that Arrow keeps; none in a column of NULLs.
 TimeRange: TypeAlias = tuple[int | None, int | None]
 _NUMBERS = {32: pa.int32(), 64: pa.int64()}
+_Found = TypeVar("_Found")
 _TIMES = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.INSTANT)
 
 
@@ -77,9 +79,7 @@ async def compare_table(
     TableComparison, Sum, Sum
         What was found, and what each side summed up to.
     """
-    ours, theirs = await asyncio.gather(
-        sum_table(table, source, progress), sum_table(table, target, progress)
-    )
+    ours, theirs = await _both(sum_table(table, source, progress), sum_table(table, target, progress))
     comparison = TableComparison(table.target.name, ours.digest, theirs.digest)
     if not comparison.equal:
         comparison = await _explain(table, source, target, comparison)
@@ -93,7 +93,7 @@ async def _explain(table: TablePlan, source: Side, target: Side, found: TableCom
     extra: Counter[bytes] = Counter()
     changed: Counter[bytes] = Counter()
     with tempfile.TemporaryDirectory(prefix="migration-bench-") as folder:
-        ours, theirs = await asyncio.gather(
+        ours, theirs = await _both(
             _put_aside(table, source, Path(folder), part_count),
             _put_aside(table, target, Path(folder), part_count),
         )
@@ -118,6 +118,19 @@ async def _explain(table: TablePlan, source: Side, target: Side, found: TableCom
     )
 
 
+async def _both(
+    ours: Coroutine[Any, Any, _Found], theirs: Coroutine[Any, Any, _Found]
+) -> tuple[_Found, _Found]:
+    """Work on both sides at once; where one fails, the other is stopped before anybody hears of it."""
+    tasks = (asyncio.create_task(ours), asyncio.create_task(theirs))
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 # --- reading ----------------------------------------------------------------------------------------
 
 
@@ -128,11 +141,12 @@ async def _read(table: TablePlan, side: Side) -> AsyncIterator[tuple[list[Canoni
     columns = [
         ScanColumn(column.source if is_source else column.target, column.kind) for column in table.columns
     ]
-    async for scanned in side.snapshot.scan(own, columns):
-        yield (
-            await asyncio.to_thread(_canonical_batch, columns, scanned.batch, side.traits),
-            scanned.batch.num_rows,
-        )
+    async with contextlib.aclosing(side.snapshot.scan(own, columns)) as scan:
+        async for scanned in scan:
+            yield (
+                await asyncio.to_thread(_canonical_batch, columns, scanned.batch, side.traits),
+                scanned.batch.num_rows,
+            )
 
 
 def _canonical_batch(columns: Sequence[ScanColumn], batch: pa.RecordBatch, traits: Traits) -> list[Canonical]:
@@ -218,7 +232,7 @@ class _Row:
 async def _samples(
     table: TablePlan, source: Side, target: Side, wanted: dict[bytes, int]
 ) -> tuple[Difference, ...]:
-    ours, theirs = await asyncio.gather(_fetch(table, source, wanted), _fetch(table, target, wanted))
+    ours, theirs = await _both(_fetch(table, source, wanted), _fetch(table, target, wanted))
     differences: list[Difference] = []
     for name in wanted:
         here, there = ours.get(name), theirs.get(name)

@@ -167,6 +167,18 @@ async def test_canary_a_column_that_nobody_accepted_to_lose_is_a_difference(shop
     assert validator.report.verdict == "differs"
 
 
+async def test_canary_rows_of_a_table_that_was_left_out_may_not_refer_to_nothing_either(shop: Shop) -> None:
+    async with shop.copy() as url, shop.validator(url) as validator:
+        await oracle.run(
+            url, "CREATE TABLE own (id integer REFERENCES customers (id)); INSERT INTO own VALUES (5)"
+        )
+        assert await validator.validate_data_integrity()
+        held_back = "SET session_replication_role = replica;" if shop.engine == "postgresql" else ""
+        await oracle.run(url, held_back + "INSERT INTO own VALUES (4711)")
+        assert not await validator.validate_data_integrity()
+    assert "rows that refer to nothing in own" in validator.validation_errors[0]
+
+
 async def test_damage_is_counted_exactly_and_named_in_part(shop: Shop) -> None:
     async with shop.copy() as url, shop.validator(url) as validator:
         await oracle.run(url, "UPDATE orders SET amount = amount + 1 WHERE id <= 50")

@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from migration.backends import BATCH_BYTES, BATCH_ROWS, backend_for
-from migration.errors import MigrationError, SourceUnusable, TargetLocked
+from migration.errors import MigrationError, SourceUnusable, TargetLocked, UsageError
 from migration.look import clause
 from migration.model import (
     Check,
@@ -165,6 +165,10 @@ class TestSchema:
         for scheme in subject.backend.schemes:
             assert backend_for(subject.url.set(drivername=scheme)) is subject.backend
             assert backend_for(subject.url.set(drivername=f"{scheme}+driver")) is subject.backend
+
+    def test_a_scheme_that_nobody_speaks_is_told_with_those_that_are_spoken(self, subject: Subject) -> None:
+        with pytest.raises(UsageError, match="'gopher'.*" + subject.backend.schemes[0]):
+            backend_for(subject.url.set(drivername="gopher"))
 
 
 class TestRows:

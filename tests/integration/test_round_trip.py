@@ -22,7 +22,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, event, example, given, seed, settings
+from hypothesis import HealthCheck, currently_in_test_context, event, example, given, note, seed, settings
 from hypothesis import strategies as st
 
 from migration import DataMigrationService, Options, open_database
@@ -34,7 +34,7 @@ from tests.contract import ODD_NAMES, TEXTS
 from tests.servers import Servers
 
 # So many take about half a minute on two cores; other ones in every run, whose seed is printed.
-EXAMPLES = 60
+EXAMPLES = 50
 SEED = random.SystemRandom().randrange(2**32)
 settings.register_profile(
     "round trip",
@@ -194,7 +194,7 @@ def one_of(rows: Sequence[tuple[Any, ...]], *columns: str) -> tuple[MadeTable, .
 def test_any_database_survives_there_and_back_or_is_refused_by_name(
     server_url: str, made: tuple[MadeTable, ...]
 ) -> None:
-    print(f"seed: {SEED}")  # noqa: T201 - pytest shows it beside a failure.
+    note(f"seed: {SEED}")
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(there_and_back(Path(folder), server_url, made))
 
@@ -219,8 +219,19 @@ async def test_values_that_become_equal_under_a_key_are_refused_by_name(
     )
 
 
+@pytest.mark.xfail(strict=True, raises=RolledBack, reason="a file's REAL columns keep no negative zero")
+async def test_a_negative_zero_is_kept_or_refused_by_name(server_url: str, tmp_path: Path) -> None:
+    await there_and_back(tmp_path, server_url, one_of([(-0.0,)], '"a"'))
+
+
 def enumerate_last(values: Sequence[Any]) -> Iterator[tuple[Any, int]]:
     return ((value, at) for at, value in enumerate(values))
+
+
+def noted(what: str) -> None:
+    """Count an outcome in the statistics of a property; an example of its own has none."""
+    if currently_in_test_context():
+        event(what)
 
 
 async def there_and_back(folder: Path, url: str, made: tuple[MadeTable, ...]) -> None:
@@ -232,7 +243,7 @@ async def there_and_back(folder: Path, url: str, made: tuple[MadeTable, ...]) ->
         before = here.read_bytes()
         accepted = await moved(here, url, made)
         assert here.read_bytes() == before
-        event("refused" if accepted is None else "there")
+        noted("refused" if accepted is None else "there")
         if accepted is None:
             assert (
                 await server.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
@@ -243,7 +254,7 @@ async def there_and_back(folder: Path, url: str, made: tuple[MadeTable, ...]) ->
             found = await server.fetch(f"SELECT * FROM {quoted(table.name)} ORDER BY n")
             compare(table, rows_in(here, table), found, accepted)
         accepted = await moved(url, back, made)
-        event("refused on the way back" if accepted is None else "and back")
+        noted("refused on the way back" if accepted is None else "and back")
         if accepted is None:
             assert not back.exists()
             return
@@ -252,6 +263,12 @@ async def there_and_back(folder: Path, url: str, made: tuple[MadeTable, ...]) ->
             compare(table, rows_in(back, table), found, accepted)
     finally:
         await server.close()
+
+
+def tell(how: str) -> None:
+    """Count how examples end; ``--hypothesis-show-statistics`` shows it."""
+    if currently_in_test_context():
+        event(how)
 
 
 def make(path: Path, made: Sequence[MadeTable]) -> None:

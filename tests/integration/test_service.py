@@ -431,6 +431,43 @@ async def test_a_column_that_was_accepted_to_stay_behind_is_named_in_the_report(
     assert list(service.report.left_out) == ["notes.weight"]
 
 
+async def test_rows_that_stay_never_go_with_the_rows_they_refer_to(
+    tmp_path: Path, fresh_database: FreshDatabase, engine: str
+) -> None:
+    source = made(tmp_path / "source.db", """
+        CREATE TABLE parents (id INTEGER PRIMARY KEY);
+        CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents (id));
+        INSERT INTO parents VALUES (1); INSERT INTO children VALUES (1, 1);
+    """)  # fmt: skip
+    target = fresh_database(engine)
+    await oracle.run(target, """
+        CREATE TABLE parents (id bigint PRIMARY KEY);
+        CREATE TABLE children (
+            id bigint PRIMARY KEY, parent bigint REFERENCES parents (id) ON DELETE CASCADE);
+        INSERT INTO parents VALUES (1), (2); INSERT INTO children VALUES (10, 1), (11, 2);
+    """)  # fmt: skip
+    before = await oracle.dump(target)
+    service = await moved(source, target, accept_all=True, accept=(
+        "target-rows:parents=source", "target-rows:children=target"))  # fmt: skip
+    assert isinstance(service.error, HazardsNotAccepted)
+    assert "rows-stranded in children (2)" in str(service.error)
+    assert await oracle.dump(target) == before
+    # Both go.
+    accept = ("target-rows:parents=source", "target-rows:children=source")
+    assert (await moved(source, target, accept=accept)).error is None
+
+
+async def test_a_database_is_not_moved_onto_itself(
+    source: Path, fresh_database: FreshDatabase, engine: str
+) -> None:
+    url = f"sqlite:///{source}" if engine == "sqlite" else fresh_database(engine)
+    before = await oracle.dump(url)
+    service = await moved(url, url)
+    assert isinstance(service.error, Refused)
+    assert "same database" in str(service.error)
+    assert await oracle.dump(url) == before
+
+
 # --- what is refused ----------------------------------------------------------------------------------------
 
 T = "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, n INTEGER);"

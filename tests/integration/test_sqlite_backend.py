@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine import URL, make_url
 
 from migration import DataMigrationService, Options, Refused, RolledBack, open_database
@@ -1052,6 +1053,31 @@ class TestNumbers:
         with pytest.raises(TargetUnusable, match="No number is left"):
             await subject.try_next_number(table)
 
+    async def test_a_file_with_no_number_left_arrives_and_has_none_left_either(
+        self, sqlite_path: Path, tmp_path: Path
+    ) -> None:
+        run(
+            sqlite_path,
+            "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT)",
+            f"INSERT INTO t VALUES ({2**63 - 1})",
+        )
+        service = await move(sqlite_path, tmp_path / "target.db")
+        assert service.report is not None
+        assert service.report.proved
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            run(tmp_path / "target.db", "INSERT INTO t VALUES (NULL)")
+
+    async def test_a_rule_that_refuses_every_row_is_told(self, subject: Subject, sqlite_path: Path) -> None:
+        run(
+            sqlite_path,
+            "CREATE TABLE t (id INTEGER PRIMARY KEY)",
+            "CREATE UNIQUE INDEX only_one ON t ((1))",
+            "INSERT INTO t VALUES (1)",
+        )
+        table = (await subject.source.schema()).table("t")
+        with pytest.raises(TargetUnusable, match="only_one"):
+            await subject.try_next_number(table)
+
     async def test_a_table_that_goes_by_its_largest_needs_no_setting(
         self, subject: Subject, sqlite_path: Path
     ) -> None:
@@ -1101,8 +1127,7 @@ class TestTypes:
         ],
     )
     def test_a_column_is_declared_so_that_its_values_stay(self, column: Column, declared: str) -> None:
-        dialect = BACKEND.create_engine(make_url("sqlite:///unused.db")).dialect
-        assert BACKEND.column_type(column).compile(dialect=dialect) == declared
+        assert BACKEND.column_type(column).compile(dialect=SQLiteDialect()) == declared
 
 
 class TestFromFileToFile:

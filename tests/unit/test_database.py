@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migration.backends import postgresql
 from migration.database import Database, open_database, parse_url
 from migration.errors import MigrationError, Refused, SourceUnusable, TargetUnusable, UsageError
 from migration.redaction import secrets_of
@@ -231,6 +233,30 @@ async def test_a_connection_that_cannot_be_tried_is_told(shop: Path, monkeypatch
     async with open_database(shop) as database:
         with pytest.raises(TargetUnusable, match="out of order"):
             await database.facts()
+
+
+async def test_a_stop_while_a_connection_is_opened_leaves_none_half_open(shop: Path) -> None:
+    async with open_database(shop) as database:
+        for turns in range(12):
+            job = asyncio.create_task(database.facts())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            job.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await job
+        assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+async def test_a_stop_while_nobody_answers_is_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "CONNECT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://user:word@127.0.0.1:{silent.getsockname()[1]}/db"
+        async with open_database(url) as database:
+            job = asyncio.create_task(database.facts())
+            await asyncio.sleep(0.05)
+            job.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await job
 
 
 def test_a_url_object_is_opened_as_it_is() -> None:
