@@ -11,7 +11,7 @@ import contextlib
 import datetime as dt
 import json
 import math
-import random
+import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -33,9 +33,11 @@ from tests.conftest import required_engines
 from tests.contract import ODD_NAMES, TEXTS
 from tests.servers import Servers
 
-# So many take about half a minute on two cores; other ones in every run, whose seed is printed.
-EXAMPLES = 50
-SEED = random.SystemRandom().randrange(2**32)
+# So many take about half a minute on two cores.
+EXAMPLES = 40
+# One seed for everybody: a new one each time would let a rare finding turn somebody else's change red.
+# A number in the environment looks further.
+SEED = int(os.environ.get("MIGRATION_BENCH_SEED", "1"))
 settings.register_profile(
     "round trip",
     max_examples=EXAMPLES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 from collections.abc import AsyncIterator, Sequence
@@ -291,6 +292,8 @@ class TestProgress:
         await target.create(KEYLESS)
         with pytest.raises(Exception, match="people"):
             await compared(plan_of(KEYED, KEYED), source, target)
+        # Nobody goes on reading the other side.
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     async def test_columns_may_have_other_names_on_the_other_side(
         self, pair: tuple[Subject, Subject]

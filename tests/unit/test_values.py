@@ -236,7 +236,7 @@ def plain(array: pa.Array, kind: Kind) -> list[Any]:
 def same(found: Any, expected: Any, kind: Kind) -> bool:
     if isinstance(expected, float):
         return struct.pack("d", float(found)) == struct.pack("d", expected) or (
-            math.isnan(found) and math.isnan(expected)
+            math.isnan(float(found)) and math.isnan(expected)
         )
     if isinstance(expected, decimal.Decimal):
         as_decimal = decimal.Decimal(found)
