@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import codecs
 import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -279,6 +280,9 @@ class _Reading:
         """Read whole lines of CSV; raises ``ArrowInvalid`` for a value its column's kind cannot hold."""
         if not self._names:
             return _rows_without_columns(data.count(b"\n"))
+        if data.startswith(codecs.BOM_UTF8):
+            # Arrow takes one at the start for a mark and drops it; here it is part of the first value.
+            data = codecs.BOM_UTF8 + data
         table = pa.csv.read_csv(
             pa.BufferReader(data),
             # One block, so that no value is cut in two.

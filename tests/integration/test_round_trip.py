@@ -221,6 +221,10 @@ async def test_values_that_become_equal_under_a_key_are_refused_by_name(
     )
 
 
+async def test_a_text_that_begins_with_a_byte_order_mark_keeps_it(server_url: str, tmp_path: Path) -> None:
+    await there_and_back(tmp_path, server_url, one_of([("\ufeff",), ("\ufeffa",)], '"a"'))
+
+
 @pytest.mark.xfail(strict=True, raises=RolledBack, reason="a file's REAL columns keep no negative zero")
 async def test_a_negative_zero_is_kept_or_refused_by_name(server_url: str, tmp_path: Path) -> None:
     await there_and_back(tmp_path, server_url, one_of([(-0.0,)], '"a"'))
