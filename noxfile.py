@@ -3,8 +3,10 @@
 =======  ==========================================================================================
 lint     style, formatting and the floors of the architecture
 types    strict type checking of `migration` and `bench`
-tests    all tests; lines of `migration` that none runs are listed. Arguments after `--` go to pytest
-bench    the benchmarks; needs several quiet minutes. Arguments after `--` go to pytest
+tests    all tests, on all cores; lines of `migration` that none runs are listed. Arguments after `--` go to
+         pytest; `-- -n0` is one process
+bench    the benchmarks; needs several quiet minutes. Arguments after `--`: --scale 10 --backends all, or
+         those of pytest
 =======  ==========================================================================================
 """
 
@@ -52,6 +54,8 @@ def tests(session: nox.Session) -> None:
     report = Path(session.virtualenv.location) / "coverage.json"
     session.run(
         "pytest",
+        # Each process has servers of its own. Who is done takes tests from the other: some are long.
+        *("--numprocesses=logical", "--dist=worksteal"),
         "--cov=migration",
         "--cov-branch",
         "--cov-report=term",
@@ -68,8 +72,7 @@ def tests(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the reference operations with pytest-benchmark and judge them."""
     session.install("-e", ".[bench]")
-    # Timing with the garbage collector on would measure the collector; a warm-up keeps first calls out.
-    session.run("pytest", "bench", "--benchmark-disable-gc", "--benchmark-warmup=on", *session.posargs)
+    session.run("python", "-m", "bench", "run", *session.posargs)
 
 
 def _is_selective(arguments: list[str]) -> bool:

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+EVERY = "*"
+"""In place of an operation's name: all of them."""
+
 
 @dataclass(frozen=True)
 class Budget:
     """One limit on one statistic of some operations; either `at_most` or `at_least` is set.
 
-    With `backends`, it speaks of these only; without, of all.
+    The operation `*` is every one of them. With `backends`, it speaks of these only; without, of all.
+    `agents` tells how many at a time it is meant for.
     """
 
     name: str
@@ -22,10 +26,15 @@ class Budget:
     at_most: float | None = None
     at_least: float | None = None
     backends: tuple[str, ...] = ()
+    agents: tuple[int, ...] = (1,)
 
-    def speaks_of(self, operation: str, backend: str) -> bool:
+    def speaks_of(self, operation: str, backend: str, agents: int = 1) -> bool:
         """Tell whether results of this operation on this backend are held against it."""
-        return operation in self.operations and (not self.backends or backend in self.backends)
+        return (
+            (operation in self.operations or EVERY in self.operations)
+            and (not self.backends or backend in self.backends)
+            and agents in self.agents
+        )
 
     def __post_init__(self) -> None:
         if (self.at_most is None) == (self.at_least is None):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +13,10 @@ from pathlib import Path
 import orjson
 
 from bench.copying import CopyOutcome, as_told
+from migration.choice import Options
 from migration.database import open_database
-from migration.service import DataMigrationService, Options
+from migration.progress import Progress, Step
+from migration.service import DataMigrationService
 
 
 async def main() -> None:
@@ -22,25 +26,59 @@ async def main() -> None:
         open_database(asked["source"], is_source=True) as source,
         open_database(asked["target"]) as target,
     ):
-        service = DataMigrationService(source, target, options=Options(accept_all=True))
         started = datetime.now(UTC)
+        service = DataMigrationService(
+            source,
+            target,
+            options=Options(accept_all=True, mapping=asked["renamed"], resume=asked.get("resume", False)),
+            progress=killed_at(asked.get("kill_at_share"), started),
+        )
         if not await service.migrate_data():
             sys.exit(f"the migration did not end proved: {service.error}")
         ended = datetime.now(UTC)
+    if asked.get("resume"):
+        # Its log begins in the middle, so it has no phases to tell.
+        sys.stdout.buffer.write(orjson.dumps({"took_s": (ended - started).total_seconds()}))
+        return
     events = {event["message"]: event for event in service.migration_log}
     moments = {name: datetime.fromisoformat(event["timestamp"]) for name, event in events.items()}
 
     def seconds(first: str, last: str) -> float:
         return (moments[last] - moments[first]).total_seconds()
 
+    ends = [
+        ("open", moments["opened"]),
+        ("look, plan, prepare", moments["prepared"]),
+        ("copy", moments["copied"]),
+        ("finish", moments["finished"]),
+        ("prove", moments["proof"]),
+        ("close", ended),
+    ]
+    begins = [started, *(end for _, end in ends)]
     outcome = CopyOutcome(
-        rows=events["copied"]["details"]["rows"]["messages"],
+        rows=sum(events["copied"]["details"]["rows"].values()),
         copy_s=seconds("prepared", "copied"),
         verification_s=seconds("finished", "proof"),
         whole_s=(ended - started).total_seconds(),
         peak_rss_bytes=peak_rss_bytes(),
+        phases=tuple(
+            (name, (end - begin).total_seconds()) for begin, (name, end) in zip(begins, ends, strict=False)
+        ),
     )
     sys.stdout.buffer.write(as_told(outcome))
+
+
+def killed_at(share: float | None, started: datetime) -> Progress:
+    """Give a progress that tells the time and kills this process at this share of the copy; None: never."""
+
+    def watch(step: Step) -> None:
+        if share is not None and step.phase == "copy" and step.done >= share * step.total:
+            took_s = (datetime.now(UTC) - started).total_seconds()
+            sys.stdout.buffer.write(orjson.dumps({"took_s": took_s}))
+            sys.stdout.buffer.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return watch
 
 
 def peak_rss_bytes() -> int:

@@ -9,6 +9,7 @@ process of its own, whose memory is its own too.
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ import asyncpg
 import orjson
 
 from bench.measurement import Figure
+from bench.record import Migration, Phase
 from bench.reference import table_script
 
 OPERATION = "copy_messages"
@@ -37,6 +39,7 @@ COPY_FIGURES: Mapping[str, str] = {
     "share_of_binary_copy": "x",
     "verification_over_copy": "x",
     "whole_migration_s": "s",
+    "resumed_over_whole": "x",
     "client_peak_rss": "MB",
 }
 """What is reported, and its unit; which of them are judged stands in `budgets.toml`."""
@@ -56,6 +59,8 @@ class CopyOutcome:
         All ten steps: these two, and looking, planning, indexes and closing.
     peak_rss_bytes
         The most memory that the migrating process held at any moment.
+    phases
+        All of it in order, without gaps: name and seconds.
     """
 
     rows: int
@@ -63,10 +68,59 @@ class CopyOutcome:
     verification_s: float
     whole_s: float
     peak_rss_bytes: int
+    phases: tuple[tuple[str, float], ...] = ()
+
+    def migration(self, source: str, target: str) -> Migration:
+        """Give it in the form of a record."""
+        return Migration(
+            source=source,
+            target=target,
+            row_count=self.rows,
+            whole_s=self.whole_s,
+            phases=tuple(
+                Phase(name, took_s, self.rows if name in {"copy", "prove"} else None)
+                for name, took_s in self.phases
+            ),
+            peak_rss_bytes=self.peak_rss_bytes,
+        )
 
 
-async def copied_in_a_child(source_url: str, target_url: str) -> CopyOutcome:
+async def copied_in_a_child(
+    source_url: str, target_url: str, renamed: Mapping[str, str] | None = None
+) -> CopyOutcome:
     """Migrate in a process of its own; a migration that does not end proved is an error here too."""
+    told = await _told_by_a_child(source_url, target_url, renamed=dict(renamed or {}))
+    outcome = orjson.loads(told)
+    return CopyOutcome(**{**outcome, "phases": tuple((name, took_s) for name, took_s in outcome["phases"])})
+
+
+async def resumed_in_children(source_url: str, target_url: str) -> float:
+    """Kill a migration in the middle of its copy, resume it, and tell the seconds that both took together.
+
+    The way back from a crash is not free: what was copied is looked at again, and what was not yet committed
+    is copied twice.
+    """
+    first = await _told_by_a_child(source_url, target_url, kill_at_share=0.5, expected=-signal.SIGKILL)
+    second = await _told_by_a_child(source_url, target_url, resume=True)
+    return float(orjson.loads(first)["took_s"] + orjson.loads(second)["took_s"])
+
+
+async def _told_by_a_child(
+    source_url: str,
+    target_url: str,
+    *,
+    renamed: Mapping[str, str] | None = None,
+    resume: bool = False,
+    kill_at_share: float | None = None,
+    expected: int = 0,
+) -> bytes:
+    asked = {
+        "source": source_url,
+        "target": target_url,
+        "renamed": renamed or {},
+        "resume": resume,
+        "kill_at_share": kill_at_share,
+    }
     # By standard input, because anybody may read another process's arguments and a URL may hold a password.
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -75,10 +129,10 @@ async def copied_in_a_child(source_url: str, target_url: str) -> CopyOutcome:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    told, _ = await child.communicate(orjson.dumps({"source": source_url, "target": target_url}))
-    if child.returncode != 0:
+    told, _ = await child.communicate(orjson.dumps(asked))
+    if child.returncode != expected:
         raise RuntimeError(f"the migrating process ended with {child.returncode}; what it said is above")
-    return CopyOutcome(**orjson.loads(told))
+    return told
 
 
 def as_told(outcome: CopyOutcome) -> bytes:
@@ -128,7 +182,10 @@ def _open_to_the_server(ready: Path) -> None:
 
 
 def figures(
-    backend: str, outcomes: Sequence[CopyOutcome], limits_s: Sequence[float] = ()
+    backend: str,
+    outcomes: Sequence[CopyOutcome],
+    limits_s: Sequence[float] = (),
+    resumed_s: Sequence[float] = (),
 ) -> tuple[Figure, ...]:
     """Sum up the repetitions; each copy is held against the limit that was measured right after it."""
     repetitions: dict[str, list[float]] = {
@@ -141,6 +198,9 @@ def figures(
         pairs = list(zip(outcomes, limits_s, strict=True))
         repetitions["binary_copy_rows_per_s"] = [outcome.rows / limit_s for outcome, limit_s in pairs]
         repetitions["share_of_binary_copy"] = [limit_s / outcome.copy_s for outcome, limit_s in pairs]
+    if resumed_s:
+        both = zip(outcomes, resumed_s, strict=True)
+        repetitions["resumed_over_whole"] = [seconds / outcome.whole_s for outcome, seconds in both]
     return tuple(
         Figure(name, OPERATION, backend, unit, tuple(repetitions[name]))
         for name, unit in COPY_FIGURES.items()

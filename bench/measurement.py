@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from hdrh.histogram import HdrHistogram
@@ -52,12 +53,26 @@ class Measurement:
 
     Attributes
     ----------
+    stage
+        "before" or "after" a migration, where the run has both sides of one; else empty.
+    agents
+        How many tasks did it, or a mix that it is part of, at the same time.
+    counters
+        What else was counted while it ran, by name with the unit last: late calls, the longest queue, ...
+    doubt
+        Why a broken budget would say nothing of the database ("other programs ..."); else empty.
     statistics_ns
         Each of `STATISTICS`, in nanoseconds.
     row_count
         Rows that the measured calls brought back: work that was optimised away or changed shows here.
     histogram
         All samples as an HDR histogram in its own compressed text form.
+    group
+        The heading that reports put it under: queries, search, writes, pool.
+    about
+        What the operation does, in a sentence.
+    work
+        What one round costs whatever the clock says: statements, round trips, steps. Exact.
     """
 
     operation: str
@@ -66,6 +81,13 @@ class Measurement:
     row_count: int
     statistics_ns: Mapping[str, Bounded]
     histogram: str
+    stage: str = ""
+    agents: int = 1
+    counters: Mapping[str, float] = field(default_factory=dict)
+    doubt: str = ""
+    group: str = ""
+    about: str = ""
+    work: Mapping[str, int] = field(default_factory=dict)
 
     def latency_ms(self, statistic: str) -> Bounded:
         """Give one statistic in milliseconds."""
@@ -87,8 +109,10 @@ class Figure:
         return Bounded(float(np.median(self.repetitions)), min(self.repetitions), max(self.repetitions))
 
 
-def measured(operation: str, backend: str, samples_ns: Sequence[int], row_count: int = 0) -> Measurement:
-    """Sum up the samples of one operation."""
+def measured(
+    operation: str, backend: str, samples_ns: Sequence[int], row_count: int = 0, **facts: Any
+) -> Measurement:
+    """Sum up the samples of one operation; the facts are attributes of a measurement."""
     if not samples_ns:
         raise ValueError(f"{operation} on {backend} has no samples; nothing can be said about it")
     ordered = np.sort(np.asarray(samples_ns, dtype=np.int64))
@@ -97,7 +121,8 @@ def measured(operation: str, backend: str, samples_ns: Sequence[int], row_count:
     slowest = float(ordered[-1])
     statistics["max"] = Bounded(slowest, slowest, None)
     statistics["mean"] = mean_bounds(samples_ns)
-    return Measurement(operation, backend, len(samples_ns), row_count, statistics, histogram_of(samples_ns))
+    histogram = histogram_of(samples_ns)
+    return Measurement(operation, backend, len(samples_ns), row_count, statistics, histogram, **facts)
 
 
 def quantile_bounds(ordered: Sequence[int], share: float, confidence: float = CONFIDENCE) -> Bounded:

@@ -1,184 +1,341 @@
-"""What is measured: one function per operation, the same on every backend.
+"""What is measured: the reference application's requests, one function each, the same text on every backend.
 
-To add one, write an async function of a subject and the number of the round, give it the decorator with two
-numbers of rounds (a small one, with which a test runs it on every commit so that it cannot rot, and a real
-one), and let it return the number of rows that it saw: work that was optimised away or changed shows in that
-number. Its name goes into the list of a benchmark (`test_queries.py`, ...), its budget into `budgets.toml`.
+To add one, write an async function of a subject and the number of the call, and give it the decorator
+(`operation`): two numbers of calls, a small one with which a test runs it on every commit so that it cannot
+rot, and a real one; the group of its suite; and its weight in what an agent does, if agents do it. Nothing
+else needs to be told: the suites, `PerformanceValidator` and the load scenarios take it from the list, and
+`budgets.toml` speaks of all operations or names it.
 
-The clock runs around the function and around nothing else (see `stopwatch`). A query takes its connection
-from the pool and gives it back, because that is what a request of the application pays for.
+A request takes its connection from the pool and gives it back, because that is what the application pays for.
+Statements are built once, when this file is read: building one anew costs as much as running it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import uuid
+from datetime import timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, and_, column, func, literal_column, or_, select, table
+import sqlalchemy as sa
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bench.filler import SENDERS
+from bench.operation import operation
 from bench.subject import Subject
+from bench.tables import AUDIT, EPOCH, ISO, MESSAGES, PLAIN, SESSIONS, TOKENS
 
+PAGE = 50
+SEARCHED_MESSAGES = 1_000
+SEARCHED_HOURS = 168
 
-@dataclass(frozen=True)
-class Operation:
-    """One thing to measure, as a value.
-
-    Attributes
-    ----------
-    function
-        What is timed; given the subject and the number of the round, it returns the number of rows it saw.
-    after
-        Runs untimed with what the function returned, and returns the number of rows in its place.
-    agents
-        Tasks that do it at the same time, each with pauses of its own.
-    """
-
-    name: str
-    function: Callable[[Subject, int], Awaitable[Any]]
-    rounds_small: int
-    rounds_real: int
-    after: Callable[[Any], Awaitable[int]] | None = None
-    agents: int = 1
-
-
-OPERATIONS: dict[str, Operation] = {}
-"""Every operation by name, in the order of this file."""
-
-Function = Callable[[Subject, int], Awaitable[Any]]
-
-
-def operation(
-    *, rounds_small: int, rounds_real: int, after: Callable[[Any], Awaitable[int]] | None = None
-) -> Callable[[Function], Operation]:
-    """Make an operation of a function, under the function's name."""
-
-    def decorate(function: Function) -> Operation:
-        name = getattr(function, "__name__")  # noqa: B009  a Callable has no name as far as types know
-        return registered(Operation(name, function, rounds_small, rounds_real, after))
-
-    return decorate
-
-
-def registered(new: Operation) -> Operation:
-    """Put an operation into the list; a name is there once."""
-    if new.name in OPERATIONS:
-        raise ValueError(f"there are two operations called {new.name!r}")
-    OPERATIONS[new.name] = new
-    return new
-
-
-SESSIONS = table("sessions", column("id"))
-MESSAGES = table(
-    "messages",
-    *(
-        column(name)
-        for name in (
-            "id",
-            "session_id",
-            "sender",
-            "sender_type",
-            "content",
-            "visibility",
-            "message_type",
-            "metadata",
-            "timestamp",
-            "parent_message_id",
-        )
-    ),
+ONE: sa.Select[Any] = select(sa.literal_column("1"))
+VISIBLE = sa.or_(
+    MESSAGES.c.visibility == "public",
+    sa.and_(MESSAGES.c.visibility == "private", MESSAGES.c.sender == bindparam("me")),
+    sa.and_(MESSAGES.c.visibility == "agent_only", MESSAGES.c.sender == bindparam("me")),
 )
-MEMORY = table(
-    "agent_memory",
-    *(column(name) for name in ("agent_id", "session_id", "key", "value", "metadata", "updated_at")),
+IN_SESSION = MESSAGES.c.session_id == bindparam("session")
+THE_SESSION = select(SESSIONS).where(SESSIONS.c.id == bindparam("session"))
+SESSION_COUNT = select(func.count()).select_from(SESSIONS)
+FIRST_MESSAGES = select(MESSAGES).limit(10)
+MESSAGE_COUNT = select(func.count()).select_from(MESSAGES).where(IN_SESSION, VISIBLE)
+MESSAGE_PAGE = (
+    select(MESSAGES)
+    .where(IN_SESSION, VISIBLE)
+    .order_by(MESSAGES.c.timestamp)
+    .limit(PAGE)
+    .offset(bindparam("skipped", type_=sa.Integer))
 )
+BY_SENDER = (
+    select(MESSAGES)
+    .where(IN_SESSION, MESSAGES.c.sender == bindparam("sender"))
+    .order_by(MESSAGES.c.timestamp.desc())
+    .limit(20)
+)
+BY_TIME = (
+    select(MESSAGES)
+    .where(
+        IN_SESSION,
+        MESSAGES.c.timestamp >= bindparam("since", type_=EPOCH),
+        MESSAGES.c.timestamp <= bindparam("until", type_=EPOCH),
+    )
+    .order_by(MESSAGES.c.timestamp)
+    .limit(PAGE)
+)
+THE_TOKEN = select(TOKENS).where(TOKENS.c.token_id == bindparam("token"))
+NEW_SESSION = sa.insert(SESSIONS)
+NEW_MESSAGE = sa.insert(MESSAGES)
+NEW_AUDIT = sa.insert(AUDIT)
+NEW_TOKEN = sa.insert(TOKENS)
+OLD_TOKEN = sa.delete(TOKENS).where(TOKENS.c.token_id == bindparam("old"))
+OLD_AUDIT = sa.delete(AUDIT).where(AUDIT.c.timestamp < bindparam("before", type_=PLAIN))
 
 
-@operation(rounds_small=20, rounds_real=20_000)
+@cache
+def memory_statements(memory: sa.Table) -> dict[str, Any]:
+    """Build the statements on memories for a schema's name of the key; `global` where no session is named."""
+    c = memory.c
+    places = {"session": c.session_id == bindparam("session"), "global": c.session_id.is_(None)}
+    unexpired = sa.or_(c.expires_at.is_(None), c.expires_at > bindparam("now", type_=EPOCH))
+    of_agent = c.agent_id == bindparam("agent")
+    built: dict[str, Any] = {
+        "new": sa.insert(memory),
+        "expired": sa.delete(memory).where(
+            c.expires_at.is_not(None), c.expires_at < bindparam("now", type_=EPOCH)
+        ),
+        "of_agent": select(memory).where(of_agent).limit(5),
+        "change": sa.update(memory)
+        .where(c.id == bindparam("number"))
+        .values(value=bindparam("new_value"), updated_at=bindparam("new_time", type_=ISO)),
+    }
+    for name, place in places.items():
+        one = sa.and_(of_agent, place, c.key == bindparam("key"))
+        built[f"id in {name}"] = select(c.id).where(one)
+        built[f"get in {name}"] = select(memory).where(one, unexpired)
+        listed = select(memory).where(of_agent, place, unexpired, c.key.like(bindparam("beginning")))
+        built[f"list in {name}"] = listed.order_by(c.updated_at.desc()).limit(PAGE)
+    return built
+
+
+async def _rows(connection: AsyncConnection, statement: Any, **values: Any) -> Any:
+    return (await connection.execute(statement, values)).all()
+
+
+@operation(rounds_small=20, rounds_real=20_000, group="queries")
 async def empty(_subject: Subject, _number: int) -> int:
     """Do nothing: what is left is the stopwatch's own share of every other figure."""
     return 0
 
 
-@operation(rounds_small=5, rounds_real=3_000)
+@operation(rounds_real=3_000, group="queries")
 async def select_one(subject: Subject, _number: int) -> int:
     """SELECT 1: the price of asking anything at all."""
-    return await _rows(subject, select(literal_column("1")))
+    async with subject.connection() as connection:
+        return len(await _rows(connection, ONE))
 
 
-@operation(rounds_small=5, rounds_real=2_000)
+@operation(rounds_real=2_000, group="queries")
 async def session_count(subject: Subject, _number: int) -> int:
     """Count the sessions."""
-    return await _rows(subject, select(func.count()).select_from(SESSIONS))
+    async with subject.connection() as connection:
+        return len(await _rows(connection, SESSION_COUNT))
 
 
-@operation(rounds_small=5, rounds_real=2_000)
-async def latest_messages(subject: Subject, number: int) -> int:
-    """The newest fifty messages of a session that an ordinary agent may see."""
-    reader = SENDERS[number % len(SENDERS)][0]
-    visible = or_(
-        MESSAGES.c.visibility == "public",
-        and_(MESSAGES.c.visibility == "private", MESSAGES.c.sender == reader),
-        and_(MESSAGES.c.visibility == "agent_only", MESSAGES.c.sender == reader),
-    )
-    in_session = MESSAGES.c.session_id == subject.session_ids[number % len(subject.session_ids)]
-    newest_first = MESSAGES.c.timestamp.desc()
-    return await _rows(subject, select(MESSAGES).where(in_session, visible).order_by(newest_first).limit(50))
+@operation(rounds_real=2_000, group="queries")
+async def first_messages(subject: Subject, _number: int) -> int:
+    """Any ten messages, whole."""
+    async with subject.connection() as connection:
+        return len(await _rows(connection, FIRST_MESSAGES))
 
 
-@operation(rounds_small=5, rounds_real=2_000)
+@operation(rounds_real=2_000, group="queries")
 async def agent_memory(subject: Subject, number: int) -> int:
-    """The newest fifty memories of an agent in a session, whose keys begin alike."""
-    memories = select(MEMORY).where(
-        MEMORY.c.agent_id == SENDERS[number % len(SENDERS)][0],
-        MEMORY.c.session_id == subject.session_ids[number % len(subject.session_ids)],
-        MEMORY.c.key.like("state%"),
-    )
-    return await _rows(subject, memories.order_by(MEMORY.c.updated_at.desc()).limit(50))
+    """Any five memories of an agent."""
+    asked = subject.reference
+    async with subject.connection() as connection:
+        return len(
+            await _rows(connection, memory_statements(asked.memory)["of_agent"], agent=asked.agent(number))
+        )
 
 
-@operation(rounds_small=5, rounds_real=2_000)
-async def like_search(subject: Subject, _number: int) -> int:
-    """Ten messages that contain a word, found by reading until there are ten."""
-    found = MESSAGES.c.content.like("%test%")
-    return await _rows(subject, select(MESSAGES.c.id, MESSAGES.c.content).where(found).limit(10))
+@operation(rounds_real=2_000, group="queries", weight=10)
+async def authenticate(subject: Subject, number: int) -> int:
+    """Look up a token."""
+    tokens = subject.reference.token_ids
+    async with subject.connection() as connection:
+        return len(await _rows(connection, THE_TOKEN, token=tokens[number % len(tokens)]))
 
 
-async def _released(connection: AsyncConnection) -> int:
-    await connection.close()
+@operation(rounds_real=1_500, group="queries", weight=5)
+async def create_session(subject: Subject, number: int) -> int:
+    """Insert a session."""
+    asked = subject.reference
+    async with subject.transaction() as connection:
+        await connection.execute(
+            NEW_SESSION,
+            {
+                "id": f"session_{uuid.uuid4().hex[:16]}",
+                "purpose": f"Measure the database, call {number}",
+                "created_at": asked.now,
+                "updated_at": asked.now,
+                "is_active": True,
+                "created_by": asked.agent(number),
+                "metadata": None,
+            },
+        )
     return 1
 
 
-@operation(rounds_small=5, rounds_real=5_000, after=_released)
-async def pool_checkout(subject: Subject, _number: int) -> AsyncConnection:
-    """Take a connection from the pool; giving it back is not timed.
-
-    The pool's own checkout event fires after the wait, so the await itself is what is timed.
-    """
-    return await subject.engine.connect()
-
-
-async def _used_and_released(connection: AsyncConnection) -> int:
-    try:
-        return len((await connection.execute(select(literal_column("1")))).all())
-    finally:
-        await connection.close()
-
-
-pool_checkout_25_agents = registered(
-    Operation(
-        "pool_checkout_25_agents",
-        pool_checkout.function,
-        rounds_small=50,
-        rounds_real=2_500,
-        after=_used_and_released,
-        agents=25,
-    )
-)
-"""The same when twenty-five agents want the twenty connections; its tail shows what the mean hides."""
+@operation(rounds_real=1_500, group="queries", weight=20)
+async def add_message(subject: Subject, number: int) -> int:
+    """Find the session, insert a message into it, insert an audit row; one transaction."""
+    asked = subject.reference
+    session, agent = asked.session(number), asked.agent(number)
+    async with subject.transaction() as connection:
+        found = await _rows(connection, THE_SESSION, session=session)
+        inserted = await connection.execute(
+            NEW_MESSAGE,
+            {
+                "session_id": session,
+                "sender": agent,
+                "sender_type": "generic",
+                "content": f"Measured call {number}: " + "the agent keeps what it found " * (1 + number % 9),
+                "visibility": "public",
+                "message_type": "agent_response",
+                "metadata": {"call": number},
+                # Older than the window that is searched: searches find the same however often this ran.
+                "timestamp": asked.now - timedelta(hours=2 * SEARCHED_HOURS),
+            },
+        )
+        assert inserted.inserted_primary_key is not None
+        await connection.execute(NEW_AUDIT, audit_row(subject, number, session))
+    return len(found)
 
 
-async def _rows(subject: Subject, statement: Select[Any]) -> int:
-    async with subject.engine.connect() as connection:
-        return len((await connection.execute(statement)).all())
+@operation(rounds_real=1_500, group="queries", weight=20)
+async def get_messages(subject: Subject, number: int) -> int:
+    """Find the session, count what the agent may see in it, and give one page of it."""
+    asked = subject.reference
+    session, agent = asked.session(number), asked.agent(number)
+    async with subject.connection() as connection:
+        await _rows(connection, THE_SESSION, session=session)
+        await _rows(connection, MESSAGE_COUNT, session=session, me=agent)
+        page = await _rows(connection, MESSAGE_PAGE, session=session, me=agent, skipped=PAGE * (number % 3))
+        return len(page)
+
+
+@operation(rounds_real=1_500, group="queries", weight=5)
+async def search_by_sender(subject: Subject, number: int) -> int:
+    """An agent's newest twenty messages in a session."""
+    asked = subject.reference
+    async with subject.connection() as connection:
+        values = {"session": asked.session(number), "sender": asked.agent(number)}
+        return len(await _rows(connection, BY_SENDER, **values))
+
+
+@operation(rounds_real=1_500, group="queries", weight=5)
+async def search_by_timerange(subject: Subject, number: int) -> int:
+    """Fifty messages of three days in a session."""
+    asked = subject.reference
+    since = asked.now - timedelta(days=30 + number % 30)
+    async with subject.connection() as connection:
+        values = {"session": asked.session(number), "since": since, "until": since + timedelta(days=3)}
+        return len(await _rows(connection, BY_TIME, **values))
+
+
+@operation(rounds_real=1_500, group="queries", weight=10)
+async def set_memory(subject: Subject, number: int) -> int:
+    """Find a memory by its key, then change it or insert it; one transaction."""
+    asked = subject.reference
+    session = None if number % 3 == 0 else asked.session(number)
+    agent, key = asked.agent(number), f"measured.{number % 200}"
+    built = memory_statements(asked.memory)
+    async with subject.transaction() as connection:
+        place = "global" if session is None else "session"
+        named = {"agent": agent, "key": key} | ({} if session is None else {"session": session})
+        found = await _rows(connection, built[f"id in {place}"], **named)
+        if found:
+            changed = {"number": found[0][0], "new_value": f"state {number}", "new_time": asked.now}
+            await connection.execute(built["change"], changed)
+        else:
+            new: dict[str, Any] = {
+                "agent_id": agent,
+                "session_id": session,
+                "key": key,
+                "value": f"state {number}",
+                "metadata": {},
+                "created_at": asked.now,
+                "updated_at": asked.now,
+                # Every fourth one ends, so that the reads that delete have something to delete.
+                "expires_at": asked.now + timedelta(seconds=number % 900 + 1) if number % 4 == 0 else None,
+            }
+            await connection.execute(built["new"], new)
+    return 1
+
+
+@operation(rounds_real=1_500, group="queries", weight=15)
+async def get_memory(subject: Subject, number: int) -> int:
+    """Delete expired memories, then look one up: a read that writes."""
+    asked = subject.reference
+    agent, session, key = asked.memories[number % len(asked.memories)]
+    built = memory_statements(asked.memory)
+    now = asked.now + timedelta(seconds=number % 900)
+    async with subject.transaction() as connection:
+        await connection.execute(built["expired"], {"now": now})
+        named = {"agent": agent, "key": key, "now": now} | ({} if session is None else {"session": session})
+        return len(
+            await _rows(connection, built[f"get in {'global' if session is None else 'session'}"], **named)
+        )
+
+
+@operation(rounds_real=1_500, group="queries", weight=5)
+async def list_memory(subject: Subject, number: int) -> int:
+    """Delete expired memories, then list the newest fifty whose keys begin alike."""
+    asked = subject.reference
+    agent, session, _ = asked.memories[number % len(asked.memories)]
+    built = memory_statements(asked.memory)
+    now = asked.now + timedelta(seconds=number % 900)
+    async with subject.transaction() as connection:
+        await connection.execute(built["expired"], {"now": now})
+        named = {"agent": agent, "beginning": "state%", "now": now} | (
+            {} if session is None else {"session": session}
+        )
+        return len(
+            await _rows(connection, built[f"list in {'global' if session is None else 'session'}"], **named)
+        )
+
+
+def audit_row(subject: Subject, number: int, session: str | None) -> dict[str, Any]:
+    """Give the audit row that a request leaves."""
+    asked = subject.reference
+    return {
+        "timestamp": asked.now,
+        "event_type": "message_added",
+        "agent_id": asked.agent(number),
+        "session_id": session,
+        "resource": None,
+        "action": None,
+        "result": None,
+        "metadata": {"call": number},
+    }
+
+
+@operation(rounds_real=1_500, group="queries", weight=5)
+async def audit(subject: Subject, number: int) -> int:
+    """Insert an audit row."""
+    async with subject.transaction() as connection:
+        await connection.execute(NEW_AUDIT, audit_row(subject, number, None))
+    return 1
+
+
+@operation(rounds_real=1_500, group="queries", weight=5)
+async def refresh_token(subject: Subject, number: int) -> int:
+    """Find a token, insert its successor, delete it; one transaction."""
+    asked = subject.reference
+    # Two agents never refresh one token: each takes one and puts its successor back.
+    old = subject.refreshable.popleft() if subject.refreshable else "none left"
+    new = f"sct_{uuid.uuid4()}"
+    async with subject.transaction() as connection:
+        found = await _rows(connection, THE_TOKEN, token=old)
+        row = {
+            "token_id": new,
+            "encrypted_jwt": found[0].encrypted_jwt if found else b"\x80",
+            "agent_id": asked.agent(number),
+            "expires_at": asked.now + timedelta(hours=1),
+            "created_at": asked.now,
+        }
+        await connection.execute(NEW_TOKEN, row)
+        await connection.execute(OLD_TOKEN, {"old": old})
+    subject.refreshable.append(new if subject.keeps_writes else old)
+    return len(found)
+
+
+@operation(rounds_real=1_000, group="queries")
+async def cleanup(subject: Subject, _number: int) -> int:
+    """Delete expired memories and audit rows of more than ninety days."""
+    asked = subject.reference
+    async with subject.transaction() as connection:
+        await connection.execute(memory_statements(asked.memory)["expired"], {"now": asked.now})
+        await connection.execute(OLD_AUDIT, {"before": asked.now - timedelta(days=90)})
+    return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -14,11 +15,12 @@ from rich.table import Table
 from bench.budgets import Budget
 from bench.judge import Judgement, Verdict, judged_figure, judged_measurement, worst
 from bench.measurement import Figure, Measurement
-from bench.record import Run, write_run
+from bench.record import Migration, Run, write_run
 from bench.subject import EngineDescription
 
 COLOURS = {Verdict.MET: "green", Verdict.BROKEN: "bold red", Verdict.UNPROVED: "yellow"}
-TABLE_WIDTH = 110
+TABLE_WIDTH = 132
+SHOWN = ("p50", "p95", "p99", "p99.9", "max", "mean")
 
 
 class Report:
@@ -47,8 +49,14 @@ class Report:
         self.run = replace(self.run, figures=(*self.run.figures, figure))
         return self._keep(judgements)
 
+    def add_migration(self, migration: Migration) -> None:
+        """Take a migration's phases; they are shown, and no budget judges them."""
+        self.run = replace(self.run, migrations=(*self.run.migrations, migration))
+        self._keep(())
+
     def _keep(self, judgements: tuple[Judgement, ...]) -> tuple[Judgement, ...]:
-        self.run = replace(self.run, judgements=(*self.run.judgements, *judgements))
+        judged = (*self.run.judgements, *judgements)
+        self.run = replace(self.run, judgements=judged, ended_at=datetime.now(UTC))
         self.path = write_run(self.run, self._folder)
         return judgements
 
@@ -56,6 +64,10 @@ class Report:
         """Budgets of which this run says nothing, so that nobody takes silence for a pass."""
         judged = {judgement.budget for judgement in self.run.judgements}
         return tuple(budget for budget in self._budgets if budget not in judged)
+
+    def verdict_of(self, result: Measurement | Figure) -> str:
+        """Give the gravest verdict on a result, coloured for a table; a dash where no budget speaks of it."""
+        return _verdict(self.run, result)
 
     def rendered(self, *, colour: bool) -> str:
         """Give the tables as text; without `colour` there is no control code in it."""
@@ -75,20 +87,29 @@ class Report:
 
 
 def _latencies(run: Run) -> Table:
-    table = Table(title=f"Latency in ms, scale {run.scale:g}, seed {run.seed}")
-    for heading in ("operation", "backend"):
+    scale = "" if run.scale is None else f", scale {run.scale:g}"
+    table = Table(title=f"Latency in ms{scale}, seed {run.seed}")
+    for heading in ("operation", "backend", "stage"):
         table.add_column(heading)
-    for heading in ("calls", "p50", "p95", "p99", "max", "mean"):
+    for heading in ("agents", "calls", *SHOWN):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
-    for measurement in run.measurements:
-        shown = (measurement.latency_ms(name).value for name in ("p50", "p95", "p99", "max", "mean"))
-        figures = (f"{value:.4f}" for value in shown)
-        verdict = _verdict(run, measurement)
+    for measurement in side_by_side(run.measurements):
+        figures = (f"{measurement.latency_ms(name).value:.3f}" for name in SHOWN)
         table.add_row(
-            measurement.operation, measurement.backend, str(measurement.sample_count), *figures, verdict
+            *(measurement.operation, measurement.backend, measurement.stage),
+            *(str(measurement.agents), str(measurement.sample_count)),
+            *figures,
+            _verdict(run, measurement),
         )
     return table
+
+
+def side_by_side(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Give the measurements so that one operation's stand together, in the order they were first seen in."""
+    keys = [(measurement.agents, measurement.operation) for measurement in measurements]
+    place = {key: number for number, key in reversed(list(enumerate(keys)))}
+    return sorted(measurements, key=lambda one: (one.agents, place[one.agents, one.operation]))
 
 
 def _figures(run: Run) -> Table:
@@ -112,10 +133,12 @@ def _readable(value: float) -> str:
 def _verdict(run: Run, result: Measurement | Figure) -> str:
     """The gravest verdict on one line of the table, coloured; a dash where no budget speaks of it."""
     name = result.name if isinstance(result, Figure) else None
+    stage, agents = (result.stage, result.agents) if isinstance(result, Measurement) else ("", 1)
     verdict = worst(
         judgement
         for judgement in run.judgements
         if (judgement.operation, judgement.backend) == (result.operation, result.backend)
+        and (judgement.stage, judgement.agents) == (stage, agents)
         and (name is None or judgement.budget.statistic == name)
     )
     return "-" if verdict is None else f"[{COLOURS[verdict]}]{verdict}[/]"

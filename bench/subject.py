@@ -1,16 +1,28 @@
-"""What an operation runs on: a filled reference database behind a pool, set up as its users set it up."""
+"""What an operation runs on: a database behind a pool, set up as its users should set it up.
+
+Its settings are findings of these benchmarks (README, "Findings"), and any application can adopt them: reads
+run outside transactions, SQLite's writers wait in one queue and begin IMMEDIATE, and a connection is not
+rolled back a second time when the pool takes it back.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import time
+from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, event, make_url, text
+import sqlalchemy as sa
+from sqlalchemy import URL, event, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from bench.asked import Asked, asked_of
+from bench.reference import TABLES
 
 POOL_SIZE = 5
 POOL_OVERFLOW = 15
@@ -26,14 +38,33 @@ SQLITE_PRAGMAS = {
 }
 """The reference application's settings of each SQLite connection."""
 
-ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+LASTING_PRAGMAS = ("journal_mode",)
+"""Those that change the file for good: left out on a database that is not ours."""
 
-SESSIONS_ASKED_FOR = 500
-"""Sessions that the queries take turns with; popular ones are among them as often as they are popular."""
+ASYNC_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "mysql": "mysql+asyncmy",
+    "mariadb": "mariadb+asyncmy",
+}
+"""By the scheme of a URL."""
 
-
-SERVER_SETTINGS = ("shared_buffers", "max_wal_size", "synchronous_commit", "fsync", "full_page_writes", "jit")
+_INNODB_SETTINGS = (
+    *("innodb_buffer_pool_size", "innodb_flush_log_at_trx_commit", "innodb_flush_method", "sync_binlog"),
+    "max_connections",
+)
+SERVER_SETTINGS = {
+    "postgresql": (
+        *("shared_buffers", "max_wal_size", "synchronous_commit", "fsync", "full_page_writes", "jit"),
+        *("work_mem", "max_connections"),
+    ),
+    "mysql": _INNODB_SETTINGS,
+    "mariadb": _INNODB_SETTINGS,
+}
 """Settings of a server without which its figures cannot be compared."""
+
+STARVED_S = 0.03
+"""A wait for a connection, or for the right to write, that is as long as the budget of a whole query."""
 
 
 @dataclass(frozen=True)
@@ -45,77 +76,259 @@ class EngineDescription:
     settings: dict[str, str]
 
 
+@dataclass
+class Waiting:
+    """Who waits for a connection or for the writer's turn; a mean hides that one of them starves."""
+
+    now: int = 0
+    most: int = 0
+    starved: int = 0
+
+    @asynccontextmanager
+    async def counted(self) -> AsyncIterator[None]:
+        """Count the caller as waiting until the block ends."""
+        self.now += 1
+        self.most = max(self.most, self.now)
+        began_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.now -= 1
+            self.starved += time.perf_counter() - began_s > STARVED_S
+
+
 @dataclass(frozen=True)
 class Subject:
     """One database under measurement.
 
     Attributes
     ----------
-    session_ids
-        Sessions to ask for, the same ones in the same order on every backend.
+    asked
+        What the reference operations ask for, the same on every backend; None in another schema.
+    keeps_writes
+        Whether what operations write stays; without it every transaction is rolled back.
+    indexes
+        Names of its messages' indexes and of its tables: an index of texts may be either.
+    url
+        Where it is; with the password, so never to be shown.
+    driver
+        One connection of the driver itself, apart from the pool.
     """
 
     described: EngineDescription
     engine: AsyncEngine
-    session_ids: tuple[str, ...]
+    asked: Asked | None = None
+    keeps_writes: bool = True
+    indexes: frozenset[str] = frozenset()
+    url: URL | None = None
+    driver: Any = None
+    waiting: Waiting = field(default_factory=Waiting)
+    refreshable: deque[str] = field(default_factory=deque)
+    writers_turn: AbstractAsyncContextManager[Any] = field(default_factory=nullcontext)
 
     @property
     def backend(self) -> str:
         """The engine's name, as it stands in tables and records."""
         return self.described.name
 
+    @property
+    def reference(self) -> Asked:
+        """What to ask for; an error where the tables are not the reference tables."""
+        if self.asked is None:
+            raise LookupError(
+                f"the reference operations need the tables {', '.join(TABLES)}; "
+                "for another schema use `python -m bench compare`"
+            )
+        return self.asked
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """Take a connection from the pool for reads; each statement is a transaction of its own."""
+        async with self.waiting.counted():
+            connection = await self.engine.connect()
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Take a connection for a transaction that writes, in turn where the engine has one writer only."""
+        async with self._transaction("COMMIT" if self.keeps_writes else "ROLLBACK") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def rolled_back(self) -> AsyncIterator[AsyncConnection]:
+        """Do the same, and take everything back whatever the subject keeps."""
+        async with self._transaction("ROLLBACK") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, end: str) -> AsyncIterator[AsyncConnection]:
+        async with self.waiting.counted():
+            await self.writers_turn.__aenter__()
+        try:
+            async with self.connection() as connection:
+                await connection.exec_driver_sql(BEGIN.get(self.backend, "BEGIN"))
+                try:
+                    yield connection
+                except Exception:
+                    await connection.exec_driver_sql("ROLLBACK")
+                    raise
+                except BaseException:
+                    # Cut off in the middle of a statement: nobody may get this connection again.
+                    await connection.invalidate()
+                    raise
+                await connection.exec_driver_sql(end)
+        finally:
+            await self.writers_turn.__aexit__(None, None, None)
+
+
+BEGIN = {"sqlite": "BEGIN IMMEDIATE"}
+"""A deferred transaction that reads and then writes fails when another one wrote in between."""
+
 
 @asynccontextmanager
-async def open_subject(url: str | Path) -> AsyncIterator[Subject]:
-    """Open a database that holds the reference tables; the pool is closed on the way out."""
-    async with _open_engine(url) as engine:
-        async with engine.connect() as connection:
-            described = await _described(connection)
-            first = text("SELECT session_id FROM messages ORDER BY id LIMIT :count")
-            session_ids = (await connection.execute(first, {"count": SESSIONS_ASKED_FOR})).scalars()
-        yield Subject(described, engine, tuple(session_ids))
+async def open_subject(
+    url: str | URL | Path,
+    *,
+    keeps_writes: bool = True,
+    is_ours: bool = True,
+    pool_size: int = POOL_SIZE,
+    pool_overflow: int = POOL_OVERFLOW,
+) -> AsyncIterator[Subject]:
+    """Open a database; the pool is closed on the way out.
 
-
-async def engine_description(url: str | Path) -> EngineDescription:
-    """Ask a database for its version and settings."""
-    async with _open_engine(url) as engine, engine.connect() as connection:
-        return await _described(connection)
-
-
-@asynccontextmanager
-async def _open_engine(url: str | Path) -> AsyncIterator[AsyncEngine]:
-    engine = _engine(make_url(f"sqlite:///{url}") if isinstance(url, Path) else make_url(url))
+    A database that is not ours keeps its lasting settings.
+    """
+    url = make_url(f"sqlite:///{url}") if isinstance(url, Path) else make_url(url)
+    engine = make_engine(url, is_ours=is_ours, pool_size=pool_size, pool_overflow=pool_overflow)
     try:
-        yield engine
+        async with engine.connect() as connection:
+            described = await _described(connection, f"{pool_size}+{pool_overflow}")
+            tables = await connection.run_sync(lambda plain: sa.inspect(plain).get_table_names())
+            asked, indexes = None, []
+            if set(tables).issuperset(TABLES[:-1]):
+                asked = await asked_of(connection)
+                indexes = await connection.run_sync(lambda plain: sa.inspect(plain).get_indexes("messages"))
+        async with _detached(engine) as driver:
+            yield Subject(
+                described,
+                engine,
+                asked,
+                keeps_writes=keeps_writes,
+                indexes=frozenset([*tables, *(str(index["name"]) for index in indexes)]),
+                url=url,
+                driver=driver,
+                refreshable=deque(asked.refreshable_tokens if asked else ()),
+                writers_turn=asyncio.Lock() if described.name == "sqlite" else nullcontext(),
+            )
     finally:
         await engine.dispose()
 
 
-async def _described(connection: AsyncConnection) -> EngineDescription:
-    name = connection.dialect.name
+@asynccontextmanager
+async def _detached(engine: AsyncEngine) -> AsyncIterator[Any]:
+    """Give the driver's own connection below one that the pool does not count."""
+    connection = await engine.connect()
+    try:
+        raw = await connection.get_raw_connection()
+        driver = raw.driver_connection
+        raw.detach()
+        yield driver
+    finally:
+        await connection.close()
+
+
+async def engine_description(url: str | URL | Path) -> EngineDescription:
+    """Ask a database for its version and settings."""
+    engine = make_engine(url, is_ours=False)
+    try:
+        async with engine.connect() as connection:
+            return await _described(connection, f"{POOL_SIZE}+{POOL_OVERFLOW}")
+    finally:
+        await engine.dispose()
+
+
+async def _described(connection: AsyncConnection, pool: str) -> EngineDescription:
+    is_mariadb = getattr(connection.dialect, "is_mariadb", False)
+    name = "mariadb" if is_mariadb else connection.dialect.name
+    wanted = SERVER_SETTINGS.get(name, ())
     if name == "sqlite":
         version, settings = sqlite3.sqlite_version, dict(SQLITE_PRAGMAS)
-    else:
-        version = str((await connection.execute(text("SHOW server_version"))).scalar_one())
-        shown = {key: await connection.execute(text(f"SHOW {key}")) for key in SERVER_SETTINGS}
+        journal = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one()
+        settings["journal_mode"] = str(journal).upper()
+    elif name == "postgresql":
+        version = str((await connection.exec_driver_sql("SHOW server_version")).scalar_one())
+        shown = {key: await connection.exec_driver_sql(f"SHOW {key}") for key in wanted}
         settings = {key: str(result.scalar_one()) for key, result in shown.items()}
-    return EngineDescription(name, version, {**settings, "pool": f"{POOL_SIZE}+{POOL_OVERFLOW}"})
+    else:
+        version = str((await connection.exec_driver_sql("SELECT version()")).scalar_one())
+        shown = {key: await connection.exec_driver_sql(f"SELECT @@global.{key}") for key in wanted}
+        settings = {key: str(result.scalar_one()) for key, result in shown.items()}
+    return EngineDescription(name, version, {**settings, "pool": pool})
 
 
-def _engine(url: URL) -> AsyncEngine:
-    backend = url.get_backend_name()
-    if backend not in ASYNC_DRIVERS:
-        raise LookupError(f"there is no benchmark for {backend!r}, only for {', '.join(ASYNC_DRIVERS)}")
-    engine = create_async_engine(
-        url.set(drivername=ASYNC_DRIVERS[backend]), pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW
-    )
-    if backend == "sqlite":
-        event.listen(engine.sync_engine, "connect", _set_pragmas)
+def make_engine(
+    url: str | URL | Path,
+    *,
+    is_ours: bool = True,
+    pool_size: int = POOL_SIZE,
+    pool_overflow: int = POOL_OVERFLOW,
+) -> AsyncEngine:
+    """Make the engine that is measured: an application's pool and its settings of each connection."""
+    url = make_url(f"sqlite:///{url}") if isinstance(url, Path) else make_url(url)
+    scheme = url.get_backend_name()
+    if scheme not in ASYNC_DRIVERS:
+        raise LookupError(f"there is no benchmark for {scheme!r}, only for {', '.join(ASYNC_DRIVERS)}")
+    # Every transaction here is ended by whoever began it, so a connection comes back clean: a ROLLBACK on its
+    # return to the pool would be one more trip for nothing.
+    pool: dict[str, Any] = {
+        "pool_size": pool_size,
+        "max_overflow": pool_overflow,
+        "pool_reset_on_return": None,
+    }
+    target = url.set(drivername=ASYNC_DRIVERS[scheme])
+    if scheme == "sqlite":
+        engine = create_async_engine(target, **pool)
+        names = [name for name in SQLITE_PRAGMAS if is_ours or name not in LASTING_PRAGMAS]
+        _set_up_sqlite(engine, {name: SQLITE_PRAGMAS[name] for name in names})
+        return engine
+    # The server's own words for a read that needs no transaction: no BEGIN and no ROLLBACK are sent.
+    pool["isolation_level"] = "AUTOCOMMIT"
+    if scheme == "postgresql":
+        pool["async_creator"] = _postgresql_connections(url)
+        return create_async_engine(target.set(query={}), **pool)
+    engine = create_async_engine(target, **pool)
+    event.listen(engine.sync_engine, "connect", _pin_time_zone)
     return engine
 
 
-def _set_pragmas(connection: Any, _record: Any) -> None:
+def _postgresql_connections(url: URL) -> Any:
+    """Give the function that connects; asyncpg itself understands what may stand in the URL's query."""
+    import asyncpg
+
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def connect() -> Any:
+        return await asyncpg.connect(plain)
+
+    return connect
+
+
+def _set_up_sqlite(engine: AsyncEngine, pragmas: dict[str, str]) -> None:
+    def set_pragmas(connection: Any, _record: Any) -> None:
+        # The driver begins nothing by itself: a read is not a transaction, and a writer says IMMEDIATE.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for name, value in pragmas.items():
+            cursor.execute(f"PRAGMA {name} = {value}")
+        cursor.close()
+
+    event.listen(engine.sync_engine, "connect", set_pragmas)
+
+
+def _pin_time_zone(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    for name, value in SQLITE_PRAGMAS.items():
-        cursor.execute(f"PRAGMA {name} = {value}")
+    cursor.execute("SET time_zone = '+00:00'")
     cursor.close()

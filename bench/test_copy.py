@@ -24,6 +24,7 @@ from bench.copying import (
     copied_in_a_child,
     empty_messages_table,
     figures,
+    resumed_in_children,
 )
 from bench.dataset import cached, messages_only
 from bench.judge import assert_not_broken
@@ -51,13 +52,17 @@ def judge_and_keep(
     backend: str,
     outcomes: Sequence[CopyOutcome],
     limits_s: Sequence[float] = (),
+    resumed_s: Sequence[float] = (),
 ) -> None:
     """Hand the copies to pytest-benchmark and the report; fail when a budget is certainly broken."""
     CLOCK.load(round(outcome.copy_s * 1e9) for outcome in outcomes)
     benchmark.pedantic(CLOCK.advance, rounds=len(outcomes))  # type: ignore[no-untyped-call]
     if benchmark.disabled:
         return
-    judgements = [report.add_figure(figure) for figure in figures(backend, outcomes, limits_s)]
+    source, _, target = backend.partition(" -> ")
+    for outcome in outcomes:
+        report.add_migration(outcome.migration(source, target))
+    judgements = [report.add_figure(figure) for figure in figures(backend, outcomes, limits_s, resumed_s)]
     assert_not_broken(judgement for of_figure in judgements for judgement in of_figure)
 
 
@@ -73,8 +78,7 @@ async def test_copy_messages_to_postgresql(
     benchmark: BenchmarkFixture,
     report: Report,
 ) -> None:
-    outcomes = []
-    limits_s = []
+    outcomes, limits_s, resumed_s = [], [], []
     connection = await asyncpg.connect(postgresql_url)
     try:
         report.add_engine(await engine_description(postgresql_url))
@@ -83,20 +87,25 @@ async def test_copy_messages_to_postgresql(
             await connection.execute("CHECKPOINT")
             outcomes.append(await copied_in_a_child(f"sqlite:///{source}", postgresql_url))
             limits_s.append(await binary_copy_s(connection, rows))
+            await empty_messages_table(connection)
+            resumed_s.append(await resumed_in_children(f"sqlite:///{source}", postgresql_url))
+            assert await connection.fetchval("SELECT count(*) FROM messages") == rows
     finally:
         await connection.close()
     assert {outcome.rows for outcome in outcomes} == {rows}
-    judge_and_keep(benchmark, report, "sqlite -> postgresql", outcomes, limits_s)
+    judge_and_keep(benchmark, report, "sqlite -> postgresql", outcomes, limits_s, resumed_s)
 
 
 async def test_copy_messages_to_sqlite(
     rows: int, source: Path, tmp_path: Path, benchmark: BenchmarkFixture, report: Report
 ) -> None:
-    outcomes = []
+    outcomes, resumed_s = [], []
     for number in range(REPETITIONS):
-        target = tmp_path / f"target-{number}.db"
-        with closing(sqlite3.connect(target)) as connection:
-            connection.executescript(table_script("sqlite", "messages"))
-        outcomes.append(await copied_in_a_child(f"sqlite:///{source}", f"sqlite:///{target}"))
+        targets = [tmp_path / f"{name}-{number}.db" for name in ("target", "resumed")]
+        for target in targets:
+            with closing(sqlite3.connect(target)) as connection:
+                connection.executescript(table_script("sqlite", "messages"))
+        outcomes.append(await copied_in_a_child(f"sqlite:///{source}", f"sqlite:///{targets[0]}"))
+        resumed_s.append(await resumed_in_children(f"sqlite:///{source}", f"sqlite:///{targets[1]}"))
     assert {outcome.rows for outcome in outcomes} == {rows}
-    judge_and_keep(benchmark, report, "sqlite -> sqlite", outcomes)
+    judge_and_keep(benchmark, report, "sqlite -> sqlite", outcomes, resumed_s=resumed_s)

@@ -2,15 +2,15 @@
 
 import pytest
 
+from bench.catalogue import OPERATIONS, in_group
 from bench.conftest import Measure
 from bench.judge import assert_not_broken
-from bench.operations import OPERATIONS
 from bench.replay import CLOCK
 from bench.subject import Subject
 
 pytestmark = pytest.mark.benchmark(group="pool", timer=CLOCK.now_s)
 
 
-@pytest.mark.parametrize("name", ["pool_checkout", "pool_checkout_25_agents"])
+@pytest.mark.parametrize("name", in_group("pool"))
 async def test_pool(name: str, subject: Subject, measure: Measure) -> None:
     assert_not_broken(await measure(OPERATIONS[name], subject))

@@ -5,6 +5,7 @@ The whole of the public surface: open two databases, move one into the other, co
 
 __version__ = "0.1.0"
 
+from migration.choice import Options
 from migration.database import Database, open_database
 from migration.errors import (
     CouldNotLook,
@@ -16,7 +17,7 @@ from migration.errors import (
     Stopped,
     UsageError,
 )
-from migration.service import DataMigrationService, Options
+from migration.service import DataMigrationService
 from migration.validator import MigrationValidator
 
 __all__ = [

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migration.ddl import Writer
 from migration.digest import Digest
 from migration.errors import PlanChanged
+from migration.model import Column, Kind, Table
 from migration.plan import Plan
 
 # Schemas are read without tables of this prefix.
@@ -30,6 +32,22 @@ CHECKPOINTS = sa.Table(
     sa.Column("position", sa.Text),
     sa.Column("row_count", sa.BigInteger, nullable=False),
     sa.Column("is_finished", sa.Boolean, nullable=False),
+)
+# The same table as one that is made like every other: names compare by bytes, any text has room.
+_AS_MADE = Table(
+    CHECKPOINTS.name,
+    (
+        Column("table_name", Kind.TEXT, nullable=False, size=255),
+        Column("plan", Kind.TEXT, nullable=False, size=64),
+        Column("is_new", Kind.BOOLEAN, nullable=False),
+        Column("own_row_count", Kind.INTEGER, nullable=False),
+        Column("own_digest", Kind.TEXT, nullable=False, size=64),
+        Column("own_next_number", Kind.INTEGER),
+        Column("position", Kind.TEXT),
+        Column("row_count", Kind.INTEGER, nullable=False),
+        Column("is_finished", Kind.BOOLEAN, nullable=False),
+    ),
+    primary_key=("table_name",),
 )
 SAVED_PREFIX = "migration_bench_saved_"
 # The row of the whole run. Its position holds what belongs to no table (views, the schema before, ...), and
@@ -80,8 +98,12 @@ class Begun:
         Where rows were put aside, by table.
     schema
         Fingerprint of the schema before.
+    is_prepared
+        Whether its tables are all made and rows all put aside; until then no row was touched.
     is_undoing
         Whether somebody began to undo it; from then on it can only be undone.
+    rejects
+        Name of the file in which it sets rows aside; empty where it sets none aside.
     """
 
     tables: frozenset[str] = frozenset()
@@ -89,7 +111,9 @@ class Begun:
     before: Mapping[str, Before] = field(default_factory=dict)
     saved: Mapping[str, str] = field(default_factory=dict)
     schema: str = ""
+    is_prepared: bool = True
     is_undoing: bool = False
+    rejects: str = ""
 
     @property
     def made(self) -> frozenset[str]:
@@ -97,14 +121,23 @@ class Begun:
         return self.tables.union(self.views)
 
 
-def first_checkpoints(plan: Plan, before: Mapping[str, Before]) -> dict[str, Checkpoint]:
-    """Return the checkpoints of a plan of which nothing is copied yet, by table."""
+def first_checkpoints(
+    plan: Plan, before: Mapping[str, Before], *, is_atomic: bool = True, rejects: str = ""
+) -> dict[str, Checkpoint]:
+    """Return the checkpoints of a plan of which nothing is copied yet, by table.
+
+    ``is_atomic`` means that what makes tables takes part in transactions, so that all of it is there, or
+    nothing.
+    """
     name = plan.fingerprint
     replaced = [table.target.name for table in plan.tables if table.replaces_rows]
     run = {
         "views": [view.name for view in plan.views],
         "saved": {table: f"{SAVED_PREFIX}{number}" for number, table in enumerate(replaced)},
         "schema": plan.target_fingerprint,
+        "is_atomic": is_atomic,
+        "is_prepared": is_atomic,
+        "rejects": rejects,
     }
     checkpoints = {WHOLE_RUN: Checkpoint(WHOLE_RUN, name, False, 0, "", None, json.dumps(run), 0, False)}
     for table in plan.tables:
@@ -132,8 +165,8 @@ def begun(checkpoints: Mapping[str, Checkpoint]) -> Begun:
     tables = [checkpoint for name, checkpoint in checkpoints.items() if name != WHOLE_RUN]
     return Begun(
         tables=frozenset(checkpoint.table for checkpoint in tables if checkpoint.is_new),
-        # They are made with the rest of what follows the rows, or not at all.
-        views=tuple(run["views"]) if whole.is_finished else (),
+        # They are made with the rest of what follows the rows, or not at all, where that is possible.
+        views=tuple(run["views"]) if whole.is_finished or not run["is_atomic"] else (),
         before={
             checkpoint.table: Before(
                 Digest(checkpoint.own_row_count, int(checkpoint.own_digest, 16)), checkpoint.own_next_number
@@ -143,13 +176,18 @@ def begun(checkpoints: Mapping[str, Checkpoint]) -> Begun:
         },
         saved=run["saved"],
         schema=run["schema"],
+        is_prepared=run["is_prepared"],
         is_undoing=run.get("is_undoing", False),
+        rejects=run.get("rejects", ""),
     )
 
 
-async def create_checkpoints(connection: AsyncConnection, checkpoints: Iterable[Checkpoint]) -> None:
-    """Make the table of checkpoints with one row a table."""
-    await connection.run_sync(CHECKPOINTS.create)
+async def create_checkpoints(
+    connection: AsyncConnection, writer: Writer, checkpoints: Iterable[Checkpoint]
+) -> None:
+    """Make the table of checkpoints with one row a table; an empty one may be there from a killed run."""
+    if not await _is_there(connection):
+        await connection.exec_driver_sql(writer.create_table(_AS_MADE, complete=True))
     for checkpoint in checkpoints:
         values = dict(vars(checkpoint))
         await connection.execute(CHECKPOINTS.insert().values(table_name=values.pop("table"), **values))
@@ -157,7 +195,7 @@ async def create_checkpoints(connection: AsyncConnection, checkpoints: Iterable[
 
 async def read_checkpoints(connection: AsyncConnection) -> dict[str, Checkpoint]:
     """Return the checkpoints by table; none when no migration is under way."""
-    if not await connection.run_sync(lambda sync: sa.inspect(sync).has_table(CHECKPOINTS.name)):
+    if not await _is_there(connection):
         return {}
     rows = [dict(row) for row in (await connection.execute(sa.select(CHECKPOINTS))).mappings()]
     return {name: Checkpoint(table=name, **row) for row in rows for name in [row.pop("table_name")]}
@@ -182,10 +220,14 @@ def run_finished() -> sa.Update:
     return CHECKPOINTS.update().where(CHECKPOINTS.c.table_name == WHOLE_RUN).values(is_finished=True)
 
 
+def run_prepared(checkpoints: Mapping[str, Checkpoint]) -> sa.Update:
+    """Return the statement that says that everything is made which rows go into."""
+    return _changed_run(checkpoints, is_prepared=True)
+
+
 def run_undoing(checkpoints: Mapping[str, Checkpoint]) -> sa.Update:
     """Return the statement that goes into the transaction with which undoing begins."""
-    run = {**json.loads(checkpoints[WHOLE_RUN].position or "{}"), "is_undoing": True}
-    return CHECKPOINTS.update().where(CHECKPOINTS.c.table_name == WHOLE_RUN).values(position=json.dumps(run))
+    return _changed_run(checkpoints, is_undoing=True)
 
 
 def check_same_plan(checkpoints: Iterable[Checkpoint], plan: Plan) -> None:
@@ -203,3 +245,12 @@ def check_same_plan(checkpoints: Iterable[Checkpoint], plan: Plan) -> None:
             done="What it has written is still there",
             next_step="Go on with what it was begun with, or undo it with 'migration rollback'",
         )
+
+
+def _changed_run(checkpoints: Mapping[str, Checkpoint], **changes: bool) -> sa.Update:
+    run = {**json.loads(checkpoints[WHOLE_RUN].position or "{}"), **changes}
+    return CHECKPOINTS.update().where(CHECKPOINTS.c.table_name == WHOLE_RUN).values(position=json.dumps(run))
+
+
+async def _is_there(connection: AsyncConnection) -> bool:
+    return await connection.run_sync(lambda sync: sa.inspect(sync).has_table(CHECKPOINTS.name))

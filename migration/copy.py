@@ -9,18 +9,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from migration.backends import BATCH_BYTES, Loader, Snapshot
+from migration.backends import BATCH_BYTES, Loader, Scanned, Snapshot
 from migration.checkpoint import Checkpoint, advanced
 from migration.errors import SourceUnusable
 from migration.look import clause, own_kind
-from migration.model import Chunk, ScanColumn, Traits
+from migration.model import Chunk, ScanColumn
 from migration.plan import Plan, TablePlan
 from migration.progress import Progress, Step
+from migration.rejects import Reason, scanned_columns
+from migration.setting_aside import SettingAside
 from migration.spelling import show_at
+from migration.traits import Traits
 from migration.values import convert
 
 # Batches read ahead of the one being written: one ready, one in the making.
@@ -37,8 +42,12 @@ async def copy_tables(
     source_traits: Traits,
     checkpoints: Mapping[str, Checkpoint],
     progress: Progress,
+    setting_aside: SettingAside | None = None,
 ) -> list[Chunk]:
     """Copy every table of the plan from where its checkpoint stands; finished ones are passed over.
+
+    Rows that cannot go are set aside, on the disk before their chunk commits; where there is no place to
+    set them aside, one of them is an error.
 
     Returns
     -------
@@ -49,29 +58,24 @@ async def copy_tables(
     for table in plan.tables:
         checkpoint = checkpoints[table.target.name]
         if not checkpoint.is_finished:
-            copied.append(await _copy_table(table, snapshot, loader, source_traits, checkpoint, progress))
+            rows = _Rows(table, snapshot, source_traits, setting_aside)
+            copied.append(await _copy_table(rows, loader, checkpoint, progress))
     return copied
 
 
-async def _copy_table(
-    table: TablePlan,
-    snapshot: Snapshot,
-    loader: Loader,
-    traits: Traits,
-    checkpoint: Checkpoint,
-    progress: Progress,
-) -> Chunk:
+async def _copy_table(rows: _Rows, loader: Loader, checkpoint: Checkpoint, progress: Progress) -> Chunk:
     """Copy one table from its checkpoint on.
 
     Rows without a position (nothing to order by) are taken out and copied from the start again, and so
     are rows the table had of its own that are to be replaced: in the transaction of the first chunk.
     """
+    table = rows.table
     begins = checkpoint.position is None
     row_count = 0 if begins else checkpoint.row_count
     last = Chunk(table.target.name, 0, checkpoint.position, checkpoint.position, row_count)
     target_columns = [ScanColumn(column.target, column.kind) for column in table.written]
     name = table.target.name
-    async with contextlib.aclosing(_read_ahead(table, snapshot, traits, checkpoint.position)) as batches:
+    async with contextlib.aclosing(rows.read_ahead(checkpoint.position)) as batches:
         ready = await anext(batches, None)
         while ready is not None:
             byte_count, position = 0, last.upto
@@ -79,11 +83,13 @@ async def _copy_table(
                 if begins:
                     await loader.execute(sa.delete(clause(table.target)))
                 while ready is not None and byte_count < CHUNK_BYTES:
-                    batch, position = ready
-                    await loader.write(table.target, target_columns, batch)
+                    batch, position = ready.batch, ready.position
+                    if batch.num_rows:
+                        await loader.write(table.target, target_columns, batch)
                     row_count += batch.num_rows
-                    byte_count += batch.nbytes
+                    byte_count += batch.nbytes + await rows.set_aside(last.upto, ready)
                     ready = await anext(batches, None)
+                await rows.bring_to_disk()
                 await loader.execute(advanced(name, position, row_count, is_finished=False))
             begins = False
             last = Chunk(name, last.number + 1, last.upto, position, row_count)
@@ -96,44 +102,93 @@ async def _copy_table(
     return last
 
 
-async def _read_ahead(
-    table: TablePlan, snapshot: Snapshot, traits: Traits, after: str | None
-) -> AsyncGenerator[tuple[pa.RecordBatch, str | None], None]:
-    """Read and convert the next chunk while the one before is being written."""
-    ready: asyncio.Queue[tuple[pa.RecordBatch, str | None] | None] = asyncio.Queue(AHEAD)
+@dataclass(frozen=True)
+class _Ready:
+    """A batch in the kinds of the plan, the position after it, and the rows of it that cannot go, as read."""
 
-    async def read() -> None:
-        columns = [ScanColumn(column.source, column.kind) for column in table.written]
-        async with contextlib.aclosing(
-            snapshot.scan(table.source, columns, in_order=True, after=after)
-        ) as scan:
-            async for scanned in scan:
-                carried = await asyncio.to_thread(_carried, table, scanned.batch, traits)
-                await ready.put((carried, scanned.position))
-        await ready.put(None)
-
-    reader = asyncio.create_task(read())
-    try:
-        while True:
-            taken = asyncio.create_task(ready.get())
-            await asyncio.wait({taken, reader}, return_when=asyncio.FIRST_COMPLETED)
-            if not taken.done() and reader.done() and reader.exception() is not None:
-                taken.cancel()
-                reader.result()
-            chunk = await taken
-            if chunk is None:
-                return
-            yield chunk
-    finally:
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
+    batch: pa.RecordBatch
+    position: str | None
+    rejected: pa.RecordBatch | None = None
+    reasons: tuple[tuple[Reason, ...], ...] = ()
 
 
-def _carried(table: TablePlan, batch: pa.RecordBatch, traits: Traits) -> pa.RecordBatch:
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of one table on their way."""
+
+    table: TablePlan
+    snapshot: Snapshot
+    traits: Traits
+    setting_aside: SettingAside | None
+
+    async def read_ahead(self, after: str | None) -> AsyncGenerator[_Ready, None]:
+        """Read and convert the next batch while the one before is being written."""
+        ready: asyncio.Queue[_Ready | None] = asyncio.Queue(AHEAD)
+
+        async def read() -> None:
+            scan = self.snapshot.scan(self.table.source, self._scanned(), in_order=True, after=after)
+            async with contextlib.aclosing(scan) as batches:
+                async for scanned in batches:
+                    await ready.put(await asyncio.to_thread(self._carried, scanned))
+            await ready.put(None)
+
+        reader = asyncio.create_task(read())
+        try:
+            while True:
+                taken = asyncio.create_task(ready.get())
+                await asyncio.wait({taken, reader}, return_when=asyncio.FIRST_COMPLETED)
+                if not taken.done() and reader.done() and reader.exception() is not None:
+                    taken.cancel()
+                    reader.result()
+                batch = await taken
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def set_aside(self, chunk: str | None, ready: _Ready) -> int:
+        """Add the rows that cannot go to the file, and return how many bytes they took."""
+        if self.setting_aside is None or ready.rejected is None:
+            return 0
+        file = self.setting_aside.file
+        return await asyncio.to_thread(file.add, self.table, chunk, ready.rejected, ready.reasons)
+
+    async def bring_to_disk(self) -> None:
+        """See that what was set aside outlives whatever happens when the chunk commits."""
+        if self.setting_aside is not None:
+            await asyncio.to_thread(self.setting_aside.file.flush)
+
+    def _scanned(self) -> list[ScanColumn]:
+        if self.setting_aside is not None:
+            return scanned_columns(self.table)
+        return [
+            ScanColumn(column.source, column.kind, column.fraction_digits) for column in self.table.written
+        ]
+
+    def _carried(self, scanned: Scanned) -> _Ready:
+        """Bring a batch into the kinds of the plan, less the rows that cannot go."""
+        batch, rejected = scanned.batch, None
+        reasons: tuple[tuple[Reason, ...], ...] = ()
+        if self.setting_aside is not None:
+            refused = self.setting_aside.judge.refused(self.table, batch)
+            if refused:
+                at = pa.array(sorted(refused), pa.int64())
+                rejected, reasons = batch.take(at), tuple(tuple(refused[row]) for row in sorted(refused))
+                keep = np.ones(batch.num_rows, dtype=bool)
+                keep[at.to_numpy()] = False
+                batch = batch.filter(pa.array(keep))
+        return _Ready(_converted(self.table, batch, self.traits), scanned.position, rejected, reasons)
+
+
+def _converted(table: TablePlan, batch: pa.RecordBatch, traits: Traits) -> pa.RecordBatch:
     """Bring a batch into the kinds of the plan, which the profile has shown to hold every value."""
     arrays = []
-    for column, array in zip(table.written, batch.columns, strict=True):
-        converted = convert(array, own_kind(ScanColumn(column.source, column.kind), traits), column.kind)
+    # What is read beyond the columns that are written stands behind them.
+    for column, array in zip(table.written, batch.columns, strict=False):
+        own = own_kind(ScanColumn(column.source, column.kind), traits)
+        converted = convert(array, own, column.kind, column.fraction_digits)
         if len(converted.failed):
             raise SourceUnusable(
                 f"A value cannot become {column.kind.value}: {show_at(array, int(converted.failed[0]))}",

@@ -17,11 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from migration.backends import Backend, Loader, Scanned, Snapshot, backend_for, file_url
 from migration.ddl import Writer
 from migration.errors import MigrationError, SourceUnusable, TargetUnusable, UsageError
-from migration.model import ScanColumn, Schema, Table
+from migration.model import Column, ScanColumn, Schema, Table
 from migration.redaction import redact_url, scrub, secrets_of
 
 # Drivers that rows go through, past SQLAlchemy: what they raise comes as it is.
-_ROW_DRIVERS = ("asyncpg", "adbc_driver_manager")
+# Names of this machine, which mean the same server.
+_LOCAL: dict[str | None, str] = dict.fromkeys((None, "", "localhost", "127.0.0.1", "::1"), "localhost")
+_ROW_DRIVERS = ("asyncpg", "asyncmy", "adbc_driver_manager")
 
 
 class Database:
@@ -76,7 +78,15 @@ class Database:
             return False
         if self.backend.opens_files:
             return Path(str(self.url.database)).resolve() == Path(str(other.url.database)).resolve()
-        ours, theirs = ((url.host, url.port, url.database, dict(url.query)) for url in (self.url, other.url))
+        ours, theirs = (
+            (
+                _LOCAL.get(url.host, url.host),
+                url.port or self.backend.default_port,
+                url.database,
+                dict(url.query),
+            )
+            for url in (self.url, other.url)
+        )
         return ours == theirs
 
     async def close(self) -> None:
@@ -126,6 +136,16 @@ class Database:
             if not opening.cancelled() and opening.exception() is None:
                 await opening.result().close()
             raise
+
+    @contextlib.asynccontextmanager
+    async def trial(self, schema: Schema) -> AsyncIterator[AsyncConnection]:
+        """Open a connection on which anything may be made, beside what ``schema`` holds; nothing is left."""
+        with self.told():
+            # What was idle for hours may have been cut meanwhile.
+            async with self.control():
+                pass
+            async with self.backend.trial(self.engine, self.url, schema) as connection:
+                yield connection
 
     async def schema(self) -> Schema:
         """Read the schema."""
@@ -215,6 +235,10 @@ class _ToldSnapshot:
         """Run one small query."""
         with self._database.told():
             return await self._snapshot.rows(statement)
+
+    def unreadable(self, column: Column) -> str | None:
+        """Return the condition of values that cannot be read as the column's kind."""
+        return self._snapshot.unreadable(column)
 
     async def next_number(self, table: Table) -> int | None:
         """Return the number the next row would get."""

@@ -18,14 +18,14 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropConstraint, DropTable
 from sqlalchemy.types import TypeEngine
 
-from migration.model import Check, Column, ForeignKey, Index, Table, Unique, View
+from migration.model import Check, Column, ForeignKey, Index, Table, Trigger, Unique, View
 
 ColumnType = Callable[[Column], TypeEngine[Any]]
 # What a constraint is and is called in a hazard, and the constraint.
 _Named: TypeAlias = tuple[str, str, sa.Constraint]
 
-# Numbers, words such as TRUE or CURRENT_TIMESTAMP, and texts.
-_PLAIN_DEFAULT = re.compile(r"[+-]?[\w.]+|'(?:[^']|'')*'")
+# Numbers, words such as TRUE or CURRENT_TIMESTAMP, and texts, which one engine puts in double quotes too.
+_PLAIN_DEFAULT = re.compile(r"[+-]?[\w.]+|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 
 
@@ -33,7 +33,8 @@ _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 class Piece:
     """One thing the target is asked to make: what it is called in a hazard, and the statement.
 
-    ``probe`` is a statement that must work afterwards, where making alone proves too little.
+    ``probe`` is a statement that must work afterwards, where making alone proves too little;
+    ``undo`` takes it away again, where a rollback would not.
     """
 
     what: str
@@ -41,6 +42,7 @@ class Piece:
     name: str
     statement: str
     probe: str | None = None
+    undo: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Writer:
         return self._ddl(CreateTable(self._table(table, complete=complete)))
 
     def drop_table(self, name: str) -> str:
-        """Return DROP TABLE."""
-        return self._ddl(DropTable(sa.Table(name, sa.MetaData())))
+        """Return DROP TABLE, which passes over a table that is not there."""
+        return self._ddl(DropTable(sa.Table(sa.quoted_name(name, True), sa.MetaData()), if_exists=True))
 
     def before_rows(self, table: Table) -> list[str]:
         """Return what makes a table ready for rows."""
@@ -109,9 +111,14 @@ class Writer:
             what="view",
             table=view.name,
             name=view.name,
-            statement=f"CREATE VIEW {name} AS {view.definition}",
+            statement=f"CREATE VIEW {name} AS {self._ddl(_literal(view.definition))}",
             probe=f"SELECT 1 FROM {name} LIMIT 0",
+            undo=self.drop_view(view),
         )
+
+    def trigger(self, trigger: Trigger) -> Piece:
+        """Return CREATE TRIGGER, as the engine wrote it."""
+        return Piece("trigger", trigger.table, trigger.name, self._ddl(_literal(trigger.definition)))
 
     def drop_view(self, view: View) -> str:
         """Return DROP VIEW."""
@@ -126,17 +133,34 @@ class Writer:
         bare = bare_table(table)
         for column in table.columns:
             if column.default is not None:
-                yield self._probe(
-                    "default", bare, column.name, columns=_with(bare, column.name, default=column.default)
-                )
+                yield self._default_in_use(bare.name, column)
             if column.generated is not None:
                 changed = _with(bare, column.name, generated=column.generated)
                 yield self._probe("generated", bare, column.name, columns=changed)
         for check in table.checks:
             yield self._probe("check", bare, check.name or check.condition, checks=(check,))
 
+    def parts(self, table: Table) -> list[Piece]:
+        """Return what CREATE TABLE says beside plain columns, the first to be done without last; not how."""
+        found = []
+        if not self.alters_constraints:
+            found += [Piece("foreign-key", table.name, written_key(key), "") for key in table.foreign_keys]
+            found += [Piece("check", table.name, check.name or check.condition, "") for check in table.checks]
+        generated = [column.name for column in table.columns if column.generated is not None]
+        return found + [Piece("generated", table.name, name, "") for name in generated]
+
+    def _default_in_use(self, table: str, column: Column) -> Piece:
+        """Return a table of one column, and a row that takes its default: some are looked at only then."""
+        alone = Table(table, (replace(column, nullable=True, generated=None, automatic=False),))
+        statement = self.create_table(alone, complete=True)
+        # A number that a sequence gives away is gone, and it is not ours.
+        takes_number = "nextval" in str(column.default).lower()
+        row = None if takes_number else self._ddl(sa.insert(self._table(alone, complete=True)).values())
+        return Piece("default", table, column.name, statement, probe=row, undo=self.drop_table(table))
+
     def _probe(self, what: str, bare: Table, name: str, **changes: Any) -> Piece:
-        return Piece(what, bare.name, name, self.create_table(replace(bare, **changes), complete=True))
+        statement = self.create_table(replace(bare, **changes), complete=True)
+        return Piece(what, bare.name, name, statement, undo=self.drop_table(bare.name))
 
     # --- building -------------------------------------------------------------------------------------
 

@@ -43,7 +43,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class TableComparison:
-    """What reading both sides of one table whole has shown; ``is_there`` tells whether the target has it."""
+    """What reading both sides of one table whole has shown; ``is_there`` tells whether the target has it.
+
+    ``rejected`` are the rows that a file holds instead of the target: both together are what the source is.
+    """
 
     table: str
     source: Digest
@@ -53,11 +56,12 @@ class TableComparison:
     extra_count: int = 0
     changed_count: int = 0
     samples: tuple[Difference, ...] = ()
+    rejected: Digest = field(default_factory=Digest)
 
     @property
     def equal(self) -> bool:
         """Tell whether both sides hold the same rows, the same number of times each."""
-        return self.is_there and self.source == self.target
+        return self.is_there and self.source == self.target + self.rejected
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,19 @@ class Report:
         return all(table.equal for table in self.tables) and not any(c.difference_count for c in self.checks)
 
     @property
-    def proved(self) -> bool:
-        """Tell whether the target is proved to hold what the source holds."""
+    def accounted(self) -> bool:
+        """Tell whether every row of the source is proved to be in the target or in the file of rejects."""
         return self.complete and self.equal
+
+    @property
+    def rejected_count(self) -> int:
+        """Number of rows that are in the file of rejected rows instead of the target."""
+        return sum(table.rejected.row_count for table in self.tables)
+
+    @property
+    def proved(self) -> bool:
+        """Tell whether the target is proved to hold what the source holds: all of it."""
+        return self.accounted and not self.rejected_count
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -114,10 +128,12 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """Return ``proved``, ``differs`` or ``could not look``."""
+        """Return ``proved``, ``rejected`` with a number of rows, ``differs`` or ``could not look``."""
         if not self.equal:
             return "differs"
-        return "proved" if self.complete else "could not look"
+        if not self.complete:
+            return "could not look"
+        return f"rejected {self.rejected_count}" if self.rejected_count else "proved"
 
 
 @dataclass(frozen=True)

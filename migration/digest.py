@@ -79,9 +79,9 @@ class Canonical:
         return show_at(self.array, position) if stray is None else stray.shown
 
 
-def canonical(array: pa.Array, own: Kind, kind: Kind) -> Canonical:
+def canonical(array: pa.Array, own: Kind, kind: Kind, fraction_digits: int | None = None) -> Canonical:
     """Bring a column as read into its compared form; numbers and JSON by value, the rest by bytes."""
-    converted = convert(array, own, kind)
+    converted = convert(array, own, kind, fraction_digits)
     values = converted.array
     if kind is Kind.DECIMAL:
         values = normal_decimals(values)

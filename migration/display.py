@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,12 +22,18 @@ from rich.text import Text
 
 from migration.audit import AuditReading
 from migration.difference import Difference, Report
+from migration.load_rejects import Misfit
 from migration.payload import counted
 from migration.plan import Hazard, Plan, Severity
 from migration.progress import Progress as Watcher
 from migration.progress import Step, silent
 
-_COLOURS = {Severity.BLOCKING: "bold red", Severity.HAZARD: "yellow", Severity.NOTICE: "dim"}
+_COLOURS = {
+    Severity.BLOCKING: "bold red",
+    Severity.HAZARD: "yellow",
+    Severity.SET_ASIDE: "bold yellow",
+    Severity.NOTICE: "dim",
+}
 # As much of a digest as tells two apart at a glance; --json has all of it.
 SHORT_DIGEST = 12
 
@@ -53,7 +59,14 @@ def show_plan(console: Console, plan: Plan, accept: Sequence[str]) -> None:
     console.print(table)
     if plan.views:
         console.print(f"Views: {', '.join(escape(view.name) for view in plan.views)}", highlight=False)
+    show_left_out(console, plan.left_out)
     show_hazards(console, plan.hazards, accept)
+
+
+def show_left_out(console: Console, left_out: Mapping[str, str]) -> None:
+    """Print what stays behind, each with the reason."""
+    for name, reason in left_out.items():
+        console.print(f"Left out: {escape(name)} ({escape(reason)})", highlight=False)
 
 
 def show_hazards(console: Console, hazards: Sequence[Hazard], accept: Sequence[str]) -> None:
@@ -81,7 +94,19 @@ def show_hazards(console: Console, hazards: Sequence[Hazard], accept: Sequence[s
 def show_report(console: Console, report: Report) -> None:
     """Print what the proof rests on, what differs, and the verdict."""
     table = Table(title="Proof", title_justify="left")
-    for heading in ("table", "source rows", "target rows", "missing", "extra", "changed", "digest", ""):
+    is_whole = not report.rejected_count
+    set_aside = () if is_whole else ("set aside",)
+    for heading in (
+        "table",
+        "source rows",
+        "target rows",
+        *set_aside,
+        "missing",
+        "extra",
+        "changed",
+        "digest",
+        "",
+    ):
         table.add_column(
             heading, justify="left" if heading in ("table", "digest", "") else "right", overflow="fold"
         )
@@ -90,6 +115,7 @@ def show_report(console: Console, report: Report) -> None:
             escape(compared.table),
             f"{compared.source.row_count:,}",
             f"{compared.target.row_count:,}",
+            *(() if is_whole else (f"{compared.rejected.row_count:,}",)),
             f"{compared.missing_count:,}",
             f"{compared.extra_count:,}",
             f"{compared.changed_count:,}",
@@ -102,8 +128,7 @@ def show_report(console: Console, report: Report) -> None:
         for check in report.checks
     )
     console.print(f"Checks: {checks}", highlight=False)
-    for name, reason in report.left_out.items():
-        console.print(f"Left out: {escape(name)} ({escape(reason)})", highlight=False)
+    show_left_out(console, report.left_out)
     show_differences(console, report.differences, report.difference_count)
     for reason in report.could_not_look:
         console.print(f"Could not look: {escape(reason)}", style="bold red", highlight=False)
@@ -123,6 +148,18 @@ def show_differences(console: Console, differences: Sequence[Difference], count:
     console.print(table)
 
 
+def show_misfits(console: Console, misfits: Sequence[Misfit], count: int) -> None:
+    """Print the rows that still cannot go, with the exact number of all."""
+    if not misfits:
+        return
+    table = Table(title=f"Still not fitting: {count:,} in all, {len(misfits)} shown", title_justify="left")
+    for heading in ("table", "row", "why"):
+        table.add_column(heading, overflow="fold")
+    for misfit in misfits:
+        table.add_row(*(escape(cell) for cell in (misfit.table, misfit.key, misfit.reason)))
+    console.print(table)
+
+
 def verdict_line(report: Report) -> str:
     """Say the verdict in one line."""
     rows = counted(sum(table.source.row_count for table in report.tables), "row")
@@ -130,6 +167,10 @@ def verdict_line(report: Report) -> str:
         tables = counted(len(report.tables), "table")
         but = ", but for what was left out" if report.left_out else ""
         return f"proved: {rows} in {tables}; every column of both sides was read and is equal{but}"
+    if report.rejected_count and report.verdict.startswith("rejected"):
+        return (
+            f"{report.verdict}: so many of {rows} are set aside in the file; all others arrived and are equal"
+        )
     if report.verdict == "differs":
         return f"differs: {counted(report.difference_count, 'difference')}"
     things = counted(len(report.could_not_look), "thing")

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from migration.database import Database
-from migration.errors import HazardsNotAccepted, MigrationError, Refused, RollbackFailed, RolledBack, Stopped
+from migration.errors import (
+    HazardsNotAccepted,
+    MigrationError,
+    PlanChanged,
+    Refused,
+    Rejected,
+    RollbackFailed,
+    RolledBack,
+    Stopped,
+)
 from migration.payload import how_to_accept
 from migration.plan import Hazard, Plan
 from migration.redaction import scrub
@@ -52,12 +61,42 @@ def half_undone(target: Database) -> Refused:
     )
 
 
+def made_meanwhile(target: Database, tables: list[str]) -> PlanChanged:
+    """Somebody has made tables that the plan was going to make."""
+    return PlanChanged(
+        f"Since the plan was made, somebody has made {', '.join(tables)}",
+        where=str(target),
+        next_step="Run it again; the plan is made anew",
+    )
+
+
 def nothing_there(target: Database, wanted: str) -> Refused:
     """There is no migration to go on with, or to undo."""
     return Refused(
         f"There is nothing to {wanted}: the target holds no checkpoints",
         where=str(target),
         next_step="Run it without --resume" if wanted == "resume" else "See the audit log for how it ended",
+    )
+
+
+def rejected(target: Database, count: int, path: object) -> Rejected:
+    """All that could go arrived, and is proved; the rest is in the file."""
+    rows = "1 row was" if count == 1 else f"{count:,} rows were"
+    return Rejected(
+        f"{rows} set aside",
+        where=str(target),
+        done=f"They are in {path}, whole; all the others arrived, which was verified",
+        next_step="Mend them there, and bring them in with 'migration load-rejects'",
+    )
+
+
+def other_file(target: Database, *, is_begun_with_one: bool) -> Refused:
+    """Rows are set aside in one file from the beginning to the end of a run, or not at all."""
+    how = "with --reject-to" if is_begun_with_one else "without --reject-to"
+    return Refused(
+        f"The migration in the target was begun {how}",
+        where=str(target),
+        next_step="Go on with the same file" if is_begun_with_one else "Go on without it",
     )
 
 

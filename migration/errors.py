@@ -10,8 +10,10 @@
     │   ├── HazardsNotAccepted    the plan would lose or change something nobody accepted
     │   ├── TargetLocked          another migration holds the target
     │   ├── PlanChanged           the checkpoint belongs to another plan, source or target
-    │   └── AuditUnusable         the audit log is broken or cannot be written
+    │   ├── AuditUnusable         the audit log is broken or cannot be written
+    │   └── RejectsUnusable       the file of rejected rows is not what it was, or cannot be written
     ├── Differs              1    both sides were read, and they are not equal
+    ├── Rejected             1    what could not go is in a file; all the rest is proved
     ├── CouldNotLook         1    a side could not be read to its end; nothing is known about it
     ├── Stopped              4    interrupted, state kept, --resume goes on
     ├── RolledBack           5    failed, undone, and the undoing was verified
@@ -90,6 +92,16 @@ class PlanChanged(Refused):
 
 class AuditUnusable(Refused):
     """The audit log is broken, or cannot be written."""
+
+
+class RejectsUnusable(Refused):
+    """The file of rejected rows is not what was written, or cannot be written."""
+
+
+class Rejected(MigrationError):
+    """Rows could not go and were set aside; all the rest arrived, which was verified."""
+
+    exit_code = 1
 
 
 class Differs(MigrationError):

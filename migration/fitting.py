@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from migration.model import Column, ColumnProfile, Kind, Table, Traits
+from migration.model import FALLBACKS, Column, ColumnProfile, Kind, Table
 from migration.plan import Hazard, Severity, label
+from migration.refusal import allows_null, blocking
 from migration.schema_difference import missing_foreign_keys, missing_indexes
+from migration.traits import Traits
 from migration.translation import is_current_time
 
-_ORDER = {Severity.BLOCKING: 0, Severity.HAZARD: 1, Severity.NOTICE: 2}
+_ORDER = {Severity.BLOCKING: 0, Severity.HAZARD: 1, Severity.SET_ASIDE: 2, Severity.NOTICE: 3}
 _TIMES = (Kind.INSTANT, Kind.TIMESTAMP)
+# What keeps a value out of any column of the target; what keeps it out of one column is told by check_fit.
+_BLOCKING = {
+    "nul": "Texts hold a NUL character, which the target cannot keep",
+    "invalid_text": "Texts are not UTF-8, which the target cannot keep",
+    "failed": "Values cannot become {kind}",
+    "nan": "Values are not a number (NaN), which the target turns into NULL",
+    "infinity": "Values are infinite, which the target cannot keep",
+    "negative_zero": "Values are a zero with a minus sign, which the target would drop",
+}
 
 
 class Findings:
@@ -58,25 +69,22 @@ def check_values(
                 name, severity, sentence, table=table.name, column=column.name, count=count, examples=examples
             )
 
-    blocking, hazard = Severity.BLOCKING, Severity.HAZARD
-    if found.kind in (Kind.TEXT, Kind.JSON) and not target.text_holds_nul:
-        sentence = "Texts hold a NUL character, which the target cannot keep"
-        note("nul-in-text", blocking, sentence, found.nul_count, found.nul_examples)
-    if found.kind is not Kind.ANY and found.invalid_text_count and not target.text_holds_any_bytes:
-        sentence = "Texts are not UTF-8, which the target cannot keep"
-        note("invalid-utf8", blocking, sentence, found.invalid_text_count, found.invalid_text_examples)
-    else:
-        sentence = f"Values cannot become {found.kind.value}"
-        note("value-not-convertible", blocking, sentence, found.failed_count, found.failed_examples)
-    if not target.holds_nan:
-        sentence = "Values are not a number (NaN), which the target turns into NULL"
-        note("nan-not-held", blocking, sentence, found.nan_count)
+    hazard = Severity.HAZARD
+    for what, name in blocking(found.kind, target).items():
+        # What is no text cannot become anything: it is told as what it is.
+        is_told = what == "failed" and "invalid_text" in blocking(found.kind, target)
+        count = max(getattr(found, f"{what}_count") - (found.invalid_text_count if is_told else 0), 0)
+        if what in _BLOCKING:
+            sentence = _BLOCKING[what].format(kind=found.kind.value)
+            note(name, Severity.BLOCKING, sentence, count, getattr(found, f"{what}_examples", ()))
     sentence = f"Values ({_counted(found.storage)}) arrive as {found.kind.value}"
+    if FALLBACKS.get(column.kind) is found.kind and found.storage.keys() <= {"text", "null"}:
+        sentence = f"Not every value is a {column.kind.value} that can be carried, so all arrive as text"
     note("value-changed", hazard, sentence, found.changed_count, found.changed_examples)
     if column.kind is not Kind.DECIMAL:
         sentence = "Texts stand beside numbers and arrive as numbers, so that '1' and 1 become equal"
         note("text-as-number", hazard, sentence, _texts_beside_numbers(found))
-    sentence = "Times are finer than a microsecond, which is what arrives"
+    sentence = "Times have more digits of a second than arrive"
     note("time-rounded", hazard, sentence, found.rounded_count, found.rounded_examples)
     sentence = "JSON objects name a key twice; only the last one is kept"
     note("json-keys-repeated", hazard, sentence, found.repeated_key_count, found.repeated_key_examples)
@@ -125,7 +133,7 @@ def check_fit(column: Column, there: Column, found: ColumnProfile, table: Table,
             count=found.unfit_count,
             examples=found.unfit_examples,
         )
-    if found.null_count and not there.nullable and there.generated is None:
+    if found.null_count and not allows_null(there):
         findings.add(
             "null-not-allowed",
             Severity.BLOCKING,

@@ -39,6 +39,11 @@ def unfit(array: pa.Array, column: Column | None) -> Positions:
     """Return the positions of canonical values that are too large for an existing column."""
     if column is None:
         return NOWHERE
+    if pa.types.is_binary(array.type):
+        limits = [limit for limit in (column.size, column.byte_size) if limit is not None]
+        return positions(pc.greater(pc.binary_length(array), min(limits))) if limits else NOWHERE
+    if pa.types.is_timestamp(array.type):
+        return _outside(array, column)
     if pa.types.is_string(array.type) and column.kind is Kind.TEXT:
         return _unfit_texts(array, column)
     if pa.types.is_string(array.type) and column.kind is Kind.DECIMAL and column.precision is not None:
@@ -57,9 +62,25 @@ def _unfit_texts(array: pa.Array, column: Column) -> Positions:
     found = []
     if column.size is not None:
         found.append(positions(pc.greater(pc.utf8_length(array), column.size)))
+    if column.byte_size is not None:
+        found.append(positions(pc.greater(pc.binary_length(array.cast(pa.binary())), column.byte_size)))
+    if column.largest_character is not None:
+        beyond = rf"[^\x{{0}}-\x{{{column.largest_character:x}}}]"
+        found.append(positions(pc.match_substring_regex(array, beyond)))
     if column.choices:
         unknown = pc.invert(pc.is_in(array, pa.array(column.choices)))
         found.append(positions(pc.and_(unknown, array.is_valid())))
+    return union(found)
+
+
+def _outside(array: pa.Array, column: Column) -> Positions:
+    """Return the positions of times before the first or after the last that a column holds."""
+    micros = array.view(pa.int64())
+    found = []
+    if column.earliest is not None:
+        found.append(positions(pc.less(micros, column.earliest)))
+    if column.latest is not None:
+        found.append(positions(pc.greater(micros, column.latest)))
     return union(found)
 
 

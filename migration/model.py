@@ -55,13 +55,27 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
 }
 
 
+# What a backend reads a column as when not every value fits the type of its kind: true and false that are
+# other numbers, days that no calendar has. Times come as the engine itself spells them.
+FALLBACKS: dict[Kind, Kind] = {
+    Kind.BOOLEAN: Kind.INTEGER,
+    Kind.DATE: Kind.TEXT,
+    Kind.TIME: Kind.TEXT,
+    Kind.TIMESTAMP: Kind.TEXT,
+    Kind.INSTANT: Kind.TEXT,
+}
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a table.
 
-    ``declared`` is the engine's own spelling of the type; ``size`` counts characters;
-    ``bits`` is the width of an integer or of a binary float; ``default`` and ``generated``
-    are expressions in the engine's own dialect. ``automatic`` columns number themselves when no value
+    ``declared`` is the engine's own spelling of the type; ``size`` counts characters, ``byte_size`` is
+    the most bytes of a text or of bytes; ``bits`` is the width of an integer or of a binary float;
+    ``precision`` is how many digits a decimal keeps, or how many digits of a second's fraction a time
+    keeps; ``largest_character`` is the last code point that fits; ``earliest`` and ``latest`` bound a
+    time, in microseconds since 1970; ``default`` and ``generated`` are expressions in the engine's own
+    dialect. ``automatic`` columns number themselves when no value
     is given, ``always_automatic`` ones refuse to be given one, ``never_reuses`` means that a number is
     not handed out again after its row was deleted. ``choices`` are the only values allowed, if any.
     """
@@ -81,6 +95,10 @@ class Column:
     never_reuses: bool = False
     collation: str | None = None
     choices: tuple[str, ...] = ()
+    byte_size: int | None = None
+    largest_character: int | None = None
+    earliest: int | None = None
+    latest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -216,42 +234,21 @@ class Schema:
 
 
 @dataclass(frozen=True)
-class Traits:
-    """What an engine can hold and do, as data, so that planning needs no engine's name.
-
-    ``identifier_bytes`` is the longest name; ``text_holds_nul`` and ``text_holds_any_bytes`` tell
-    what its text may contain; ``keeps_storage_classes`` means that any column may hold a value of
-    any class (and that its rows must be read that way); ``alters_constraints`` means that keys,
-    checks and foreign keys can be added after the rows; ``decimal_digits`` is how many digits a decimal
-    keeps and ``index_bytes`` the longest entry of an index (``None``: no limit); ``refresh_statistics``
-    is the statement, before a table's name, that the engine's query planner wants after a load;
-    ``folds_names`` means that names which differ only in case are the same. Of its SQL:
-    ``like_ignores_case``; ``double_quoted_text`` means that a double-quoted name which is no column is a
-    text; ``bytes_type`` is what a text of hexadecimal digits is cast to where ``x'00'`` is no bytes.
-    """
-
-    dialect: str
-    identifier_bytes: int | None
-    text_holds_nul: bool
-    text_holds_any_bytes: bool
-    keeps_storage_classes: bool
-    alters_constraints: bool
-    holds_nan: bool
-    decimal_digits: int | None
-    index_bytes: int | None = None
-    refresh_statistics: str | None = None
-    folds_names: bool = False
-    like_ignores_case: bool = False
-    double_quoted_text: bool = False
-    bytes_type: str | None = None
-
-
-@dataclass(frozen=True)
 class ScanColumn:
-    """A column to be read, and the kind its values are wanted as."""
+    """A column to be read, and the kind its values are wanted as.
+
+    ``fraction_digits`` is how many digits of a second's fraction a time is wanted with, ``None`` for all.
+    """
 
     column: Column
     kind: Kind
+    fraction_digits: int | None = None
+
+    @property
+    def read_kind(self) -> Kind:
+        """The kind that an engine without storage classes reads: the column's own, or its fallback."""
+        own = self.column.kind
+        return self.kind if FALLBACKS.get(own) is self.kind else own
 
 
 @dataclass(frozen=True)
@@ -288,6 +285,8 @@ class ColumnProfile:
     changed_examples: tuple[str, ...] = ()
     rounded_count: int = 0
     rounded_examples: tuple[str, ...] = ()
+    infinity_count: int = 0
+    negative_zero_count: int = 0
     unfit_count: int = 0
     unfit_examples: tuple[str, ...] = ()
     nan_count: int = 0

@@ -146,6 +146,20 @@ def timestamp_to_instant(array: pa.Array) -> Converted:
     return Converted(array.cast(_ZONED), forms={"timestamp as instant": filled_count(array)})
 
 
+def cut_times(array: pa.Array, digits: int) -> tuple[pa.Array, Positions]:
+    """Round times to so many digits of a second, halves up; return where anything was lost.
+
+    What would be rounded out of its day, or out of the calendar, is cut.
+    """
+    step = 10 ** (6 - digits)
+    numbers = array.view(pa.int64())
+    micros = numbers.fill_null(0).to_numpy(zero_copy_only=False)
+    end = DAY_MICROS if pa.types.is_time(array.type) else (LAST_DAY + 1) * DAY_MICROS
+    whole = np.minimum((micros + step // 2) // step * step, end - step)
+    rounded = pa.array(whole, pa.int64(), mask=~np.asarray(array.is_valid()))
+    return rounded.view(array.type), np.flatnonzero(whole != micros)
+
+
 def _scale(
     numbers: npt.NDArray[np.int64 | np.float64], unit: EpochUnit
 ) -> tuple[npt.NDArray[np.int64], Mask]:

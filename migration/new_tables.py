@@ -17,10 +17,11 @@ from migration.model import (
     Kind,
     Table,
     TableProfile,
-    Traits,
     Unique,
 )
 from migration.plan import ColumnPlan, Severity, TablePair, label
+from migration.sizes import Sizes, why_not_taken, why_too_long
+from migration.traits import Traits
 from migration.translation import Untranslatable, is_current_time, translate_expression
 
 
@@ -34,14 +35,24 @@ class NewTables:
     findings
         Where hazards are noted.
     pairs
-        Every table of the source beside its place in the target: foreign keys name tables by it.
+        Every table that goes beside its place in the target: foreign keys name tables by it.
+    absent
+        Tables that neither go nor are there, with the reason.
     """
 
     def __init__(
-        self, source: Traits, target: Traits, findings: Findings, pairs: Sequence[TablePair]
+        self,
+        source: Traits,
+        target: Traits,
+        findings: Findings,
+        pairs: Sequence[TablePair],
+        absent: Mapping[str, str],
     ) -> None:
+        self._absent = absent
         self._source, self._target, self._findings = source, target, findings
         self._places = {pair.source.name: (pair.target_name, renames(pair)) for pair in pairs}
+        self._constraint_names: set[str] = set()
+        self._sizes = Sizes(target, findings)
         self._same_dialect = source.dialect == target.dialect
 
     def plan(self, pair: TablePair, profile: TableProfile) -> tuple[Table, tuple[ColumnPlan, ...]]:
@@ -53,11 +64,13 @@ class NewTables:
         filled = () if self._target.keeps_storage_classes else primary_key
         columns = []
         for column, _ in pair.columns:
-            new = self._column(source, column, profile.columns[column.name], kinds)
+            chosen = pair.types.get(column.name)
+            new = self._column(source, column, profile.columns[column.name], kinds, chosen)
             target = dataclasses.replace(
                 new, name=names[column.name], nullable=column.nullable and column.name not in filled
             )
             columns.append(ColumnPlan(column, target, kinds[column.name]))
+        columns = self._sizes.within_a_row(source, columns)
         target_table = Table(
             name=pair.target_name,
             columns=tuple(column.target for column in columns),
@@ -72,11 +85,22 @@ class NewTables:
     # --- columns --------------------------------------------------------------------------------------
 
     def _column(
-        self, table: Table, column: Column, found: ColumnProfile, kinds: Mapping[str, Kind]
+        self,
+        table: Table,
+        column: Column,
+        found: ColumnProfile,
+        kinds: Mapping[str, Kind],
+        chosen: Column | None,
     ) -> Column:
         kind = found.kind
-        precision, scale = self._precision(table, column, found)
-        as_text = self._is_too_long_a_decimal(table, column, found)
+        if chosen is not None:
+            size, precision, scale = chosen.size, chosen.precision, chosen.scale
+        else:
+            size = self._sizes.size(table, column, found)
+            precision, scale = self._sizes.precision(table, column, found)
+        as_text = self._sizes.is_too_long_a_decimal(table, column, found)
+        if as_text:
+            size = self._sizes.size(table, column, dataclasses.replace(found, kind=Kind.TEXT))
         if not self._same_dialect and column.collation:
             self._findings.add(
                 "collation-not-carried",
@@ -91,7 +115,7 @@ class NewTables:
             kind=Kind.TEXT if as_text else kind,
             declared=column.declared,
             nullable=column.nullable,
-            size=self._size(table, column, found),
+            size=size,
             bits=column.bits,
             precision=None if as_text else precision,
             scale=None if as_text else scale,
@@ -102,49 +126,6 @@ class NewTables:
             never_reuses=column.never_reuses or not self._source.keeps_storage_classes,
             collation=column.collation if self._same_dialect else None,
         )
-
-    def _size(self, table: Table, column: Column, found: ColumnProfile) -> int | None:
-        if found.kind is not Kind.TEXT or column.size is None or found.longest_characters <= column.size:
-            return column.size if found.kind is Kind.TEXT else None
-        self._findings.add(
-            "length-not-kept",
-            Severity.NOTICE,
-            f"Declared as {column.declared}, but values are up to {found.longest_characters} characters "
-            "long: the new column has no limit",
-            table=table.name,
-            column=column.name,
-            count=found.longest_characters,
-        )
-        return None
-
-    def _precision(self, table: Table, column: Column, found: ColumnProfile) -> tuple[int | None, int | None]:
-        if found.kind is not Kind.DECIMAL or column.precision is None:
-            return None, None
-        scale = column.scale or 0
-        if found.integer_digits <= column.precision - scale and found.fraction_digits <= scale:
-            return column.precision, column.scale
-        self._findings.add(
-            "precision-not-kept",
-            Severity.NOTICE,
-            f"Declared as {column.declared}, but values need {found.integer_digits} digits before the point "
-            f"and {found.fraction_digits} behind it: the new column has no limit",
-            table=table.name,
-            column=column.name,
-        )
-        return None, None
-
-    def _is_too_long_a_decimal(self, table: Table, column: Column, found: ColumnProfile) -> bool:
-        digits, limit = found.integer_digits + found.fraction_digits, self._target.decimal_digits
-        if found.kind is not Kind.DECIMAL or limit is None or digits <= limit:
-            return False
-        self._findings.add(
-            "decimal-as-text",
-            Severity.NOTICE,
-            f"Values have up to {digits} digits; the new column keeps them as text, digit for digit",
-            table=table.name,
-            column=column.name,
-        )
-        return True
 
     def _automatic(self, table: Table, column: Column, kind: Kind) -> bool:
         if not column.automatic:
@@ -169,7 +150,7 @@ class NewTables:
         if not self._same_dialect and kind is Kind.BOOLEAN and column.default in ("0", "1"):
             return "TRUE" if column.default == "1" else "FALSE"
         if not self._same_dialect and is_current_time(column.default) and kind is Kind.INSTANT:
-            return "CURRENT_TIMESTAMP"
+            return self._target.current_instant
         return self._translated("default", table, column.name, column.default, kinds)
 
     def _generated(self, table: Table, column: Column, kinds: Mapping[str, Kind]) -> str | None:
@@ -181,7 +162,7 @@ class NewTables:
 
     def _primary_key(self, table: Table, profile: TableProfile) -> tuple[str, ...]:
         nulls = sum(profile.columns[name].null_count for name in table.primary_key)
-        reason = self._why_not_a_tree(table.primary_key, profile)
+        reason = self._sizes.why_no_key(table, table.primary_key, profile)
         if nulls and not self._target.keeps_storage_classes:
             reason = "rows have no value in it, which the target does not allow"
         if not reason:
@@ -198,7 +179,7 @@ class NewTables:
     def _uniques(self, table: Table, profile: TableProfile, names: Mapping[str, str]) -> Iterable[Unique]:
         for unique in table.uniques:
             columns = ", ".join(unique.columns)
-            if reason := self._why_not_a_tree(unique.columns, profile):
+            if reason := self._sizes.why_no_key(table, unique.columns, profile):
                 self._findings.not_carried("unique", table.name, columns, reason)
             else:
                 yield Unique(
@@ -216,6 +197,14 @@ class NewTables:
         self, table: Table, profile: TableProfile, names: Mapping[str, str]
     ) -> Iterable[ForeignKey]:
         for key in table.foreign_keys:
+            if key.target_table in self._absent:
+                self._findings.add(
+                    "foreign-key-not-carried",
+                    Severity.HAZARD,
+                    f"{label(key)} cannot be made: {key.target_table} is {self._absent[key.target_table]}",
+                    table=table.name,
+                )
+                continue
             count, examples = profile.orphans.get(label(key), (0, ()))
             if count:
                 self._findings.add(
@@ -243,10 +232,17 @@ class NewTables:
         self, table: Table, profile: TableProfile, kinds: Mapping[str, Kind], names: Mapping[str, str]
     ) -> Iterable[Index]:
         for index in table.indexes:
-            if reason := self._why_no_index(index, profile):
+            if reason := self._why_no_index(table, index, profile):
                 self._findings.not_carried("index", table.name, index.name, reason)
                 continue
             condition = index.condition
+            if condition is not None and not self._target.partial_indexes and not index.unique:
+                sentence = (
+                    f"{index.name} becomes an index of all rows, because the target has none of some rows"
+                )
+                self._findings.add("index-of-all-rows", Severity.NOTICE, sentence, table=table.name)
+                index = dataclasses.replace(index, condition=None)  # noqa: PLW2901
+                condition = None
             if condition is not None:
                 condition = self._translated("index", table, index.name, condition, kinds)
             found = [self._part(part, table, index, kinds, names) for part in index.parts]
@@ -254,24 +250,19 @@ class NewTables:
             if (condition is None) == (index.condition is None) and len(parts) == len(index.parts):
                 yield dataclasses.replace(index, condition=condition, parts=parts)
 
-    def _why_no_index(self, index: Index, profile: TableProfile) -> str:
+    def _why_no_index(self, table: Table, index: Index, profile: TableProfile) -> str:
         """Return why an index cannot be made, or nothing."""
         if not self._same_dialect:
             special = sorted({part.collation for part in index.parts if part.collation})
             special += [index.method] if index.method else []
             if special:
                 return f"{', '.join(special)} has no counterpart"
-        if not self._fits(index.name):
-            return f"the name has {len(index.name.encode())} bytes, and the target keeps fewer"
-        return self._why_not_a_tree([part.text for part in index.parts if not part.is_expression], profile)
-
-    def _why_not_a_tree(self, columns: Sequence[str], profile: TableProfile) -> str:
-        """Return why these values cannot be the entries of an index, or nothing."""
-        size = sum(profile.columns[name].longest_bytes for name in columns)
-        limit = self._target.index_bytes
-        if limit is None or size <= limit:
-            return ""
-        return f"its entries are up to {size} bytes long, and the target indexes {limit}"
+        if index.unique and index.condition is not None and not self._target.partial_indexes:
+            return f"it is unique where {index.condition}, and the target has no rules for some rows only"
+        if reason := why_too_long(index.name, self._target) or why_not_taken(index.name, self._target):
+            return reason
+        columns = [part.text for part in index.parts if not part.is_expression]
+        return self._sizes.why_no_key(table, columns, profile)
 
     def _part(
         self,
@@ -288,18 +279,18 @@ class NewTables:
 
     # --- pieces ---------------------------------------------------------------------------------------
 
-    def _fits(self, name: str) -> bool:
-        limit = self._target.identifier_bytes
-        return limit is None or len(name.encode()) <= limit
-
     def _fitting_name(self, table: Table, name: str | None) -> str | None:
         """Return a constraint's name, or none where it is too long and a made-up one has to do."""
-        if name is None or self._fits(name):
+        is_kept = name not in self._constraint_names or not self._target.constraint_names_are_global
+        if name is None or (
+            is_kept and not (why_too_long(name, self._target) or why_not_taken(name, self._target))
+        ):
+            self._constraint_names.add(name or "")
             return name
         self._findings.add(
             "name-not-kept",
             Severity.NOTICE,
-            f"The constraint {name} gets another name, because the target keeps no name so long",
+            f"The constraint {name} gets another name, because the target cannot have it under this one",
             table=table.name,
         )
         return None

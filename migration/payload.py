@@ -9,6 +9,7 @@ from typing import Any
 from migration.difference import Report, TableComparison
 from migration.errors import MigrationError
 from migration.plan import Hazard, Plan, Severity, label
+from migration.refusal import OF_ROWS
 
 
 def counted(count: int, noun: str) -> str:
@@ -65,8 +66,11 @@ def to_accept(plan: Plan, accept: Sequence[str]) -> list[str]:
 
 def how_to_accept(plan: Plan, accept: Sequence[str]) -> str:
     """Say what has to be done before this plan can be carried out."""
-    blocking = {f"{h.table}.{h.column}".rstrip(".") for h in plan.hazards if h.severity is Severity.BLOCKING}
+    hazards = [hazard for hazard in plan.hazards if hazard.severity is Severity.BLOCKING]
+    blocking = {f"{hazard.table}.{hazard.column}".rstrip(".") for hazard in hazards}
     sentences = [f"Mend first what cannot be accepted, in {', '.join(sorted(blocking))}"] if blocking else []
+    if hazards and OF_ROWS.issuperset(hazard.name for hazard in hazards):
+        sentences[0] += ", or set these rows aside with --reject-to FILE"
     names = to_accept(plan, accept)
     return ". ".join(sentences + ([f"Accept the rest by name: {accept_flags(names)}"] if names else []))
 
@@ -90,6 +94,7 @@ def report_as_data(report: Report) -> dict[str, Any]:
     return {
         "validation_passed": report.proved,
         "verdict": report.verdict,
+        "rejected_count": report.rejected_count,
         "error_count": report.difference_count + len(report.could_not_look),
         "errors": in_words(report),
         "could_not_look": list(report.could_not_look),
@@ -109,6 +114,7 @@ def table_as_data(table: TableComparison) -> dict[str, Any]:
         "equal": table.equal,
         "source_rows": table.source.row_count,
         "target_rows": table.target.row_count,
+        "rejected_rows": table.rejected.row_count,
         "source_digest": str(table.source),
         "target_digest": str(table.target),
         "missing": table.missing_count,

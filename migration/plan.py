@@ -16,6 +16,7 @@ class Severity(enum.Enum):
 
     BLOCKING = "blocking"  # cannot be accepted: something must be mended or mapped first
     HAZARD = "hazard"  # refused until accepted by name
+    SET_ASIDE = "set aside"  # its rows do not go, and are kept in a file
     NOTICE = "notice"  # worth knowing; nothing is lost
 
 
@@ -42,7 +43,7 @@ class Hazard:
     def accepted_by(self, accept: Iterable[str]) -> bool:
         """Tell whether one of the names given with ``--accept`` covers this hazard."""
         if self.severity is not Severity.HAZARD:
-            return self.severity is Severity.NOTICE
+            return self.severity is not Severity.BLOCKING
         if self.name == TARGET_ROWS:  # only a winner named for this very table will do
             return winner(self.table, accept) != ""
         names = {self.name, f"{self.name}:{self.table}", f"{self.name}:{self.table}.{self.column}"}
@@ -59,13 +60,21 @@ def winner(table: str, accept: Iterable[str]) -> str:
     return named[0] if len(named) == 1 else ""
 
 
+# Hazards with which there is nothing to try: no table could be made under such names.
+UNMAKEABLE = frozenset({"name-not-held", "name-taken-twice", "name-too-long", "too-many-columns"})
+
+
 @dataclass(frozen=True)
 class ColumnPlan:
-    """One column's way: where from, where to, and the kind it is carried and compared as."""
+    """One column's way: where from, where to, and the kind it is carried and compared as.
+
+    ``fraction_digits`` is how many digits of a second's fraction arrive; ``None`` means all.
+    """
 
     source: Column
     target: Column
     kind: Kind
+    fraction_digits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,11 @@ class Plan:
         return tuple(hazard for hazard in self.hazards if not hazard.accepted_by(accepted))
 
     @property
+    def can_be_made(self) -> bool:
+        """Whether the target could be asked to make it; it cannot where names or numbers are too many."""
+        return not any(hazard.name in UNMAKEABLE for hazard in self.hazards)
+
+    @property
     def new_tables(self) -> tuple[TablePlan, ...]:
         """Tables that the target does not have yet."""
         return tuple(table for table in self.tables if table.is_new)
@@ -131,12 +145,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class TablePair:
-    """A table of the source beside the one it goes into, column beside column; ``None`` is not there yet."""
+    """A table of the source beside the one it goes into, column beside column; ``None`` is not there yet.
+
+    ``types`` are what the user chose for columns of a new table, by the name in the source.
+    """
 
     source: Table
     target: Table | None
     target_name: str
     columns: tuple[tuple[Column, Column | None], ...]
+    types: Mapping[str, Column] = field(default_factory=dict)
 
 
 def pair_tables(source: Schema, target: Schema, mapping: Mapping[str, str]) -> tuple[TablePair, ...]:

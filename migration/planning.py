@@ -11,8 +11,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from migration import fitting
+from migration.choice import Chosen
 from migration.fitting import Findings
-from migration.model import Column, Kind, Schema, Table, TableProfile, Traits, Trigger, View, fingerprint
+from migration.model import (
+    FALLBACKS,
+    Column,
+    ColumnProfile,
+    Kind,
+    Schema,
+    Table,
+    TableProfile,
+    Trigger,
+    View,
+    fingerprint,
+)
 from migration.new_tables import NewTables, renames, why_it_names_other_things
 from migration.plan import (
     TARGET_ROWS,
@@ -21,19 +33,27 @@ from migration.plan import (
     Severity,
     TablePair,
     TablePlan,
+    label,
     load_order,
-    pair_tables,
     winner,
 )
 from migration.profile import ladder
+from migration.sizes import why_not_taken, why_too_long
+from migration.traits import Traits
 from migration.translation import Untranslatable, is_current_time, translate_query
+
+_TIMES = (Kind.TIME, Kind.TIMESTAMP, Kind.INSTANT)
+# What times travel as, and what new columns keep.
+MICROSECOND_DIGITS = 6
 
 
 def kinds_to_try(pair: TablePair, source: Traits, target: Traits) -> dict[str, tuple[Kind, ...]]:
     """Return, for each column of the source, the kinds it may become, the wished one first."""
     # Beside a table that is not there yet stands no column, only the name that one will have.
     return {
-        column.name: _kinds_to_try(column, there if pair.target is not None else None, source, target)
+        column.name: (pair.types[column.name].kind,)
+        if column.name in pair.types
+        else _kinds_to_try(column, there if pair.target is not None else None, source, target)
         for column, there in pair.columns
     }
 
@@ -44,22 +64,36 @@ def _kinds_to_try(column: Column, there: Column | None, source: Traits, target: 
     if there is not None and not target.keeps_storage_classes:
         return (there.kind,)
     if not source.keeps_storage_classes:
-        return (column.kind,)
+        fallback = FALLBACKS.get(column.kind)
+        return (column.kind,) if fallback is None else (column.kind, fallback)
     if column.kind is Kind.TIMESTAMP and is_current_time(column.default):
         # The database itself writes UTC here, so text without a zone is an instant.
         return ladder(Kind.INSTANT)
     return ladder(column.kind)
 
 
+def fraction_digits(pair: TablePair, target: Traits) -> dict[str, int]:
+    """Return how many digits of a second's fraction the target's columns keep, where they keep fewer."""
+    if pair.target is None or target.keeps_storage_classes:
+        return {}
+    return {
+        column.name: there.precision
+        for column, there in pair.columns
+        if there is not None
+        and there.kind in _TIMES
+        and there.precision is not None
+        and there.precision < MICROSECOND_DIGITS
+    }
+
+
 # Two databases with what they hold and can do, and what the user says about them: no two belong together.
-def make_plan(  # noqa: PLR0913, PLR0917
-    source: Schema,
+def make_plan(
+    chosen: Chosen,
     target: Schema,
     profiles: Mapping[str, TableProfile],
     target_rows: Mapping[str, int],
     source_traits: Traits,
     target_traits: Traits,
-    mapping: Mapping[str, str],
     accept: Sequence[str] = (),
 ) -> Plan:
     """Decide how everything in the source goes into the target, and list what would not arrive as it was.
@@ -73,10 +107,11 @@ def make_plan(  # noqa: PLR0913, PLR0917
     accept
         Names of accepted hazards; ``target-rows:TABLE=source`` or ``=target`` says whose rows stay.
     """
-    pairs = pair_tables(source, target, mapping)
-    planner = _Planner(source_traits, target_traits, pairs)
-    tables, left_out = [], {}
-    for pair in pairs:
+    source = chosen.schema
+    absent = {name: reason for name, reason in chosen.left_out.items() if not target.has(name)}
+    planner = _Planner(source_traits, target_traits, chosen.pairs, absent)
+    tables, left_out = [], dict(chosen.left_out)
+    for pair in chosen.pairs:
         rows = target_rows.get(pair.target_name, 0)
         if rows:
             planner.note_own_rows(pair.target_name, rows)
@@ -88,7 +123,7 @@ def make_plan(  # noqa: PLR0913, PLR0917
     planner.check_names(target)
     views = planner.views(source, target, tables)
     triggers = planner.triggers(source, tables)
-    planner.rest(source, target)
+    planner.rest(source, target, left_out)
     return Plan(
         tables=load_order(tables),
         views=views,
@@ -103,10 +138,12 @@ def make_plan(  # noqa: PLR0913, PLR0917
 class _Planner:
     """Plans table by table and gathers what it finds."""
 
-    def __init__(self, source: Traits, target: Traits, pairs: Sequence[TablePair]) -> None:
+    def __init__(
+        self, source: Traits, target: Traits, pairs: Sequence[TablePair], absent: Mapping[str, str]
+    ) -> None:
         self.source, self.target, self.pairs = source, target, pairs
         self.findings = Findings()
-        self.new_tables = NewTables(source, target, self.findings, pairs)
+        self.new_tables = NewTables(source, target, self.findings, pairs, absent)
         self.same_dialect = source.dialect == target.dialect
 
     def note_own_rows(self, table: str, rows: int) -> None:
@@ -127,6 +164,10 @@ class _Planner:
                 column, profile.columns[column.name], pair.source, self.target, self.findings
             )
         if pair.target is None:
+            for name, chosen in pair.types.items():
+                column = pair.source.column(name)
+                as_chosen = dataclasses.replace(chosen, nullable=True)
+                fitting.check_fit(column, as_chosen, profile.columns[name], pair.source, self.findings)
             target, columns = self.new_tables.plan(pair, profile)
         else:
             target, columns = pair.target, self._existing_columns(pair, profile)
@@ -140,18 +181,45 @@ class _Planner:
             is_new=pair.target is None,
             key=key if is_key and planned.issuperset(key) else (),
             row_count=profile.row_count,
-            next_number=self._next_number(target, profile),
+            next_number=self._next_number(target, columns, profile),
         )
 
-    def _next_number(self, target: Table, profile: TableProfile) -> int | None:
+    def _next_number(self, target: Table, columns: Sequence[ColumnPlan], profile: TableProfile) -> int | None:
         """Return the number that the next row must get; a sequence, unlike a rowid, begins at one."""
-        if profile.next_number is None or not any(column.automatic for column in target.columns):
+        numbered = [column for column in columns if column.target.automatic]
+        if profile.next_number is None or not numbered:
             return None
-        return profile.next_number if self.target.keeps_storage_classes else max(profile.next_number, 1)
+        numbers = profile.columns[numbered[0].source.name]
+        largest, smallest = numbers.largest, numbers.smallest
+        is_taken = largest is not None and smallest is not None and smallest <= profile.next_number <= largest
+        if is_taken and not self.source.keeps_storage_classes:
+            assert largest is not None
+            self.findings.add(
+                "number-taken",
+                Severity.NOTICE,
+                f"The next number in the source, {profile.next_number}, is taken already; the target goes on "
+                f"after the largest, {largest}",
+                table=target.name,
+                column=numbered[0].target.name,
+            )
+            return int(largest) + 1
+        if not self.target.keeps_storage_classes:
+            return max(profile.next_number, 1)
+        if numbered[0].target.never_reuses or profile.next_number == (largest or 0) + 1:
+            return profile.next_number
+        self.findings.add(
+            "numbers-used-again",
+            Severity.HAZARD,
+            f"The next row would get {profile.next_number}; the target's column goes on after the largest "
+            f"number in it, {largest}, so numbers of rows that were deleted come again",
+            table=target.name,
+            column=numbered[0].target.name,
+        )
+        return None
 
     def _existing_columns(self, pair: TablePair, profile: TableProfile) -> tuple[ColumnPlan, ...]:
         assert pair.target is not None
-        columns = []
+        columns, digits = [], fraction_digits(pair, self.target)
         for column, there in pair.columns:
             if there is None:
                 self.findings.add(
@@ -164,12 +232,29 @@ class _Planner:
                 )
                 continue
             found = profile.columns[column.name]
-            fitting.check_fit(column, there, found, pair.source, self.findings)
-            columns.append(ColumnPlan(column, there, found.kind))
+            fitting.check_fit(
+                column, there, _where_it_matters(found, there, self.target), pair.source, self.findings
+            )
+            columns.append(ColumnPlan(column, there, found.kind, digits.get(column.name)))
+        if not columns and pair.columns:
+            sentence = "The two tables have no column in common; map some with --map"
+            self.findings.add("no-column-in-common", Severity.BLOCKING, sentence, table=pair.source.name)
         filled = {column.target.name for column in columns}
         for there in pair.target.columns:
             if there.name not in filled:
                 self._note_unfilled(pair.target.name, there)
+        for key in pair.target.foreign_keys:
+            count, examples = profile.orphans.get(label(key), (0, ()))
+            if count:
+                self.findings.add(
+                    "rows-without-parent",
+                    Severity.BLOCKING,
+                    f"Rows refer to rows that are not there, which the target forbids: {label(key)}",
+                    table=pair.source.name,
+                    column=", ".join(key.columns),
+                    count=count,
+                    examples=examples,
+                )
         fitting.check_indexes(pair.source, pair.target, renames(pair), self.findings)
         return tuple(columns)
 
@@ -194,8 +279,10 @@ class _Planner:
                 sentence = f"The target keeps its own view {view.name}"
                 self.findings.add("view-kept", Severity.NOTICE, sentence, table=view.name)
                 continue
-            reason = why_it_names_other_things(view.definition, self._renamed()) or self._why_too_long(
-                view.name
+            reason = (
+                why_it_names_other_things(view.definition, self._renamed())
+                or why_too_long(view.name, self.target)
+                or why_not_taken(view.name, self.target)
             )
             if reason:
                 self.findings.not_carried("view", view.name, view.name, reason)
@@ -224,11 +311,19 @@ class _Planner:
                 carried.append(trigger)
         return tuple(carried)
 
-    def rest(self, source: Schema, target: Schema) -> None:
+    def rest(self, source: Schema, target: Schema, left_out: Iterable[str]) -> None:
         """Name what has no portable form, and what the target has alone."""
+        kept = {(thing.what, thing.name) for thing in target.uncarried}
+        there = {pair.source.name for pair in self.pairs if pair.target is not None}
         for thing in source.uncarried:
+            if (thing.what, thing.name) in kept or thing.name.partition(".")[0] in there:
+                sentence = f"The target keeps what it has in place of the {thing.what} {thing.name}"
+                self.findings.add(
+                    f"{thing.what.replace(' ', '-')}-kept", Severity.NOTICE, sentence, table=thing.name
+                )
+                continue
             self.findings.not_carried(thing.what.replace(" ", "-"), thing.name, thing.name, thing.reason)
-        paired = {pair.target_name for pair in self.pairs}
+        paired = {pair.target_name for pair in self.pairs}.union(left_out)
         for table in target.tables:
             if table.name not in paired:
                 sentence = "The source has no such table; it stays as it is"
@@ -251,13 +346,17 @@ class _Planner:
             ]
             self._check_taken([(pair.source.name, name) for name in names], within=pair.source.name)
             for name in (pair.target_name, *names):
-                if reason := self._why_too_long(name):
+                if reason := why_too_long(name, self.target):
                     sentence = f"{name!r}: {reason}; map it to a shorter one with --map"
                     self.findings.add("name-too-long", Severity.BLOCKING, sentence, table=pair.source.name)
+                if reason := why_not_taken(name, self.target):
+                    sentence = f"{name!r}: {reason}; map it to another one with --map"
+                    self.findings.add("name-not-held", Severity.BLOCKING, sentence, table=pair.source.name)
 
     def _check_taken(self, names: Sequence[tuple[str, str]], within: str = "") -> None:
         """Find names, each with the table it is about, that come to the same in the target."""
-        folded = [name.lower() if self.target.folds_names else name for _, name in names]
+        folds = self.target.folds_names or (bool(within) and self.target.folds_column_names)
+        folded = [name.lower() if folds else name for _, name in names]
         counts = Counter(folded)
         for (table, name), same in zip(names, folded, strict=True):
             if counts[same] > 1:
@@ -265,15 +364,17 @@ class _Planner:
                 sentence = f"{what} would be called {name!r}; map all but one to another name with --map"
                 self.findings.add("name-taken-twice", Severity.BLOCKING, sentence, table=table)
 
-    def _why_too_long(self, name: str) -> str:
-        size, limit = len(name.encode()), self.target.identifier_bytes
-        too_long = limit is not None and size > limit
-        return f"the name has {size} bytes, and the target keeps {limit}" if too_long else ""
-
     def _renamed(self) -> set[str]:
         """Return the names of tables and columns that are others in the target."""
         tables = {pair.source.name for pair in self.pairs if pair.target_name != pair.source.name}
         return tables | {old for pair in self.pairs for old, new in renames(pair).items() if old != new}
+
+
+def _where_it_matters(found: ColumnProfile, there: Column, target: Traits) -> ColumnProfile:
+    """Return a profile less the values that only a declared limit forbids, where such limits mean nothing."""
+    if not target.keeps_storage_classes or (there.kind is Kind.DECIMAL and target.decimal_digits is not None):
+        return found
+    return dataclasses.replace(found, unfit_count=0, unfit_examples=())
 
 
 def _kinds_everywhere(tables: Iterable[TablePlan]) -> dict[str, Kind]:

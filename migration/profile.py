@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migration.conversion import Positions
-from migration.limits import holds_nul, invalid_text, unfit
+from migration.conversion import NOWHERE, Positions
+from migration.limits import invalid_text
 from migration.model import Column, ColumnProfile, Kind, ScanColumn
+from migration.refusal import examined, texts_of
 from migration.spelling import normal_decimals, repeated_keys, show_at
 from migration.values import convert, storage_counts
 
@@ -97,22 +98,18 @@ class Profiler:
         self, before: ColumnProfile, batch: pa.RecordBatch, at: int, wanted: ScanColumn
     ) -> ColumnProfile:
         array, own = batch.column(at), self._own_kinds[at]
-        converted = convert(array, own, wanted.kind)
-        texts = _texts(array)
+        converted = convert(array, own, wanted.kind, wanted.fraction_digits)
         found: dict[str, Any] = {}
         for name, positions in (
-            ("failed", converted.failed),
+            *examined(array, converted, wanted.kind, self._targets[at]).items(),
             ("changed", converted.changed),
             ("rounded", converted.rounded),
-            ("nul", holds_nul(texts, wanted.kind)),
-            ("invalid_text", invalid_text(texts)),
-            ("unfit", unfit(converted.array, self._targets[at])),
-            ("repeated_key", repeated_keys(converted.array) if wanted.kind is Kind.JSON else ()),
+            ("repeated_key", repeated_keys(converted.array) if wanted.kind is Kind.JSON else NOWHERE),
         ):
             found[f"{name}_count"] = getattr(before, f"{name}_count") + len(positions)
-            found[f"{name}_examples"] = self._examples(
-                getattr(before, f"{name}_examples"), batch, at, positions
-            )
+            if hasattr(before, f"{name}_examples"):
+                examples = getattr(before, f"{name}_examples")
+                found[f"{name}_examples"] = self._examples(examples, batch, at, positions)
         characters, size = _longest(converted.array, array)
         smallest, largest = _range(array)
         whole, fraction = _digits(converted.array) if wanted.kind is Kind.DECIMAL else (0, 0)
@@ -124,14 +121,13 @@ class Profiler:
             longest_bytes=max(before.longest_bytes, size),
             smallest=_least(before.smallest, smallest),
             largest=_greatest(before.largest, largest),
-            nan_count=before.nan_count + _nans(array),
             integer_digits=max(before.integer_digits, whole),
             fraction_digits=max(before.fraction_digits, fraction),
             **found,
         )
 
     def _examples(
-        self, before: tuple[str, ...], batch: pa.RecordBatch, at: int, positions: Positions | tuple[()]
+        self, before: tuple[str, ...], batch: pa.RecordBatch, at: int, positions: Positions
     ) -> tuple[str, ...]:
         room = EXAMPLES - len(before)
         return before + tuple(
@@ -145,16 +141,9 @@ class Profiler:
         return ", ".join(f"{name}={show_at(batch.column(at), position)}" for at, name in self._key)
 
 
-def _texts(array: pa.Array) -> pa.Array:
-    if pa.types.is_struct(array.type):
-        position = array.type.get_field_index("text")
-        return pc.struct_field(array, position) if position >= 0 else pa.nulls(len(array), pa.string())
-    return array if pa.types.is_string(array.type) else pa.nulls(len(array), pa.string())
-
-
 def _longest(converted: pa.Array, stored: pa.Array) -> tuple[int, int]:
     """Return the most characters and the most bytes of any value."""
-    texts = converted if pa.types.is_string(converted.type) else _texts(stored)
+    texts = converted if pa.types.is_string(converted.type) else texts_of(stored)
     raw = converted if pa.types.is_binary(converted.type) else texts
     size = pc.max(pc.binary_length(raw.cast(pa.binary()))).as_py() or 0
     characters = 0 if len(invalid_text(texts)) else pc.max(pc.utf8_length(texts)).as_py() or 0
@@ -172,10 +161,6 @@ def _range(array: pa.Array) -> tuple[Any, Any]:
         extremes = pc.min_max(array)
         return extremes["min"].as_py(), extremes["max"].as_py()
     return None, None
-
-
-def _nans(array: pa.Array) -> int:
-    return pc.sum(pc.is_nan(array)).as_py() or 0 if pa.types.is_floating(array.type) else 0
 
 
 def _digits(decimals: pa.Array) -> tuple[int, int]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from migration.choice import Choice
 from migration.difference import Difference
 from migration.model import Column, ForeignKey, Index, Schema, Table
-from migration.plan import TablePair, label, pair_tables
+from migration.plan import TablePair, label
 
 
-def compare_schemas(source: Schema, target: Schema, mapping: Mapping[str, str]) -> tuple[Difference, ...]:
+def compare_schemas(source: Schema, target: Schema, choice: Choice) -> tuple[Difference, ...]:
     """Return everything in which two schemas differ, in an order that never changes between runs.
 
     Types are compared by what they mean, not by how an engine spells them, and so are conditions and
-    defaults: only whether there is one. ``mapping`` is that of :func:`migration.plan.pair_tables`.
+    defaults: only whether there is one. What was chosen to be left out is not looked at.
     """
     found: list[Difference] = []
-    pairs = pair_tables(source, target, mapping)
+    chosen = choice.of(source, target, are_types_made=False)
+    source, pairs = chosen.schema, chosen.pairs
+    target = target.without(frozenset(chosen.left_out))
     for pair in pairs:
         if pair.target is None:
             found.append(Difference("missing table", pair.target_name))

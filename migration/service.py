@@ -10,8 +10,7 @@ import contextlib
 import dataclasses
 import json
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,40 +23,26 @@ from migration.checkpoint import (
     Checkpoint,
     begun,
     check_same_plan,
-    create_checkpoints,
     first_checkpoints,
     read_checkpoints,
-    run_finished,
 )
+from migration.choice import Options
 from migration.clock import Clock, now
 from migration.copy import copy_tables
 from migration.database import Database
 from migration.difference import Report
-from migration.errors import AuditUnusable, CouldNotLook, Differs, MigrationError
+from migration.errors import AuditUnusable, CouldNotLook, Differs, MigrationError, PlanChanged
 from migration.journal import Journal
+from migration.making import make_rest, make_room
 from migration.plan import Plan, Severity
 from migration.progress import Progress, silent
+from migration.setting_aside import Judge, SettingAside, judged
 from migration.survey import Survey, survey
 from migration.trial import try_plan
-from migration.undo import drop_traces, note_before, save_rows, undo
+from migration.undo import drop_traces, note_before, undo
 from migration.validator import MigrationValidator
 
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user decided: the names that differ, the hazards accepted, where backups and the log go.
-
-    ``accept_all`` is for throw-away targets, where every hazard that can be accepted is, and is listed.
-    """
-
-    mapping: Mapping[str, str] = field(default_factory=dict)
-    accept: tuple[str, ...] = ()
-    accept_all: bool = False
-    backup_folder: Path | None = None
-    audit_path: Path | None = None
-    resume: bool = False
 
 
 class DataMigrationService:
@@ -97,6 +82,8 @@ class DataMigrationService:
         self._log = self._journal.write
         self.migration_log = self._journal.entries
         self._checkpoints: dict[str, Checkpoint] = {}
+        self._judge: Judge | None = None
+        self._setting_aside: SettingAside | None = None
         self._is_written = False
         self._is_undoing = False
 
@@ -129,7 +116,10 @@ class DataMigrationService:
         if self.source.is_same_as(self.target):
             raise endings.onto_itself(self.target)
         async with self._opened(self.source, self.target), self.target.lock(), self._ending():
-            return await self._walk()
+            report = await self._walk()
+        if not report.proved:
+            raise endings.rejected(self.target, report.rejected_count, self.options.reject_to)
+        return report
 
     async def make_plan(self) -> Plan:
         """Walk steps 1 to 4 and return the plan; nothing is touched."""
@@ -179,16 +169,24 @@ class DataMigrationService:
             raise endings.under_way(self.target)
         if run.is_undoing:
             raise endings.half_undone(self.target)
+        if self._checkpoints and bool(run.rejects) != bool(self.options.reject_to):
+            raise endings.other_file(self.target, is_begun_with_one=bool(run.rejects))
         found = await survey(
             self.source,
             snapshot,
             self.target,
-            self.options.mapping,
+            self.options.choice,
             self.options.accept,
             self.progress,
             run,
         )
-        return dataclasses.replace(found, plan=await try_plan(found.plan, self.target, run))
+        if not found.plan.can_be_made:
+            return found
+        plan = await try_plan(found.plan, self.target, found.target_schema, run)
+        if self.options.reject_to is not None:
+            judge = Judge.of(plan, self.source.traits, self.target.traits)
+            plan, self._judge = await judged(plan, snapshot, judge, self.progress), judge
+        return dataclasses.replace(found, plan=plan)
 
     async def _look_and_plan(self, snapshot: Snapshot) -> Survey:
         """Steps 3 and 4: what both sides are, what will be done, and what stands against it."""
@@ -227,59 +225,71 @@ class DataMigrationService:
 
     async def _prepare(self, plan: Plan) -> None:
         """Step 6: the checkpoints, the rows put aside, and the tables that are missing."""
-        if self.options.resume:
+        is_atomic = self.target.traits.transactional_ddl
+        resumes = self.options.resume
+        if resumes:
             check_same_plan(self._checkpoints.values(), plan)
+            self._open_rejects(plan)
             self._is_written = True
-            return
-        there = [table.target for table in plan.tables if not table.is_new]
-        self._checkpoints = first_checkpoints(plan, await note_before(self.target, there))
-        async with self.target.changing() as connection:
-            await create_checkpoints(connection, self._checkpoints.values())
-            await save_rows(connection, there, self.target, self._begun)
-            for table in plan.new_tables:
-                for statement in self.target.writer.before_rows(table.target):
-                    await connection.exec_driver_sql(statement)
+            if self._begun.is_prepared:
+                return
+        else:
+            there = [table.target for table in plan.tables if not table.is_new]
+            before = await note_before(self.target, there)
+            rejects = self._open_rejects(plan)
+            self._checkpoints = first_checkpoints(plan, before, is_atomic=is_atomic, rejects=rejects)
+        try:
+            await make_room(self.target, plan, self._checkpoints, resumes=resumes)
+        except PlanChanged:
+            raise
+        except Exception as error:
+            if is_atomic:
+                raise
+            raise await self._take_back(endings.as_told(error, self._secrets)) from error
         self._is_written = True
         try:
             await self._log("prepared", created=[table.target.name for table in plan.new_tables])
         except AuditUnusable as error:
             raise endings.state_kept(error) from error
 
+    def _open_rejects(self, plan: Plan) -> str:
+        """Make the file for rows that are set aside, or go on with it, and return its name, if any."""
+        path, whose = self.options.reject_to, (self.run_name, str(self.source), str(self.target))
+        if path is None or self._judge is None:
+            return ""
+        self._setting_aside = SettingAside.at(path, self._judge, plan, self._checkpoints, whose)
+        return self._setting_aside.file.name
+
     async def _copy(self, plan: Plan, snapshot: Snapshot) -> None:
         """Step 7: rows and checkpoints, chunk by chunk."""
         async with self.target.loader([table.target for table in plan.tables]) as loader:
             copied = await copy_tables(
-                plan, snapshot, loader, self.source.traits, self._checkpoints, self.progress
+                plan,
+                snapshot,
+                loader,
+                self.source.traits,
+                self._checkpoints,
+                self.progress,
+                self._setting_aside,
             )
         await self._log("copied", rows={chunk.table: chunk.row_count for chunk in copied})
 
     async def _finish(self, plan: Plan) -> None:
         """Step 8: what is made after the rows, and the numbers that new rows will get."""
-        writer = self.target.writer
         if self._checkpoints[WHOLE_RUN].is_finished:
             return
-        async with self.target.changing() as connection:
-            for make in (writer.after_rows, writer.foreign_keys):
-                for table in plan.new_tables:
-                    for piece in make(table.target):
-                        await connection.exec_driver_sql(piece.statement)
-            for view in plan.views:
-                await connection.exec_driver_sql(writer.view(view).statement)
-            for trigger in plan.triggers:
-                await connection.exec_driver_sql(trigger.definition)
-            for table in plan.tables:
-                if table.next_number is not None:
-                    await self.target.backend.set_next_number(connection, table.target, table.next_number)
-                if self.target.traits.refresh_statistics is not None:
-                    name = writer.quote(table.target.name)
-                    await connection.exec_driver_sql(f"{self.target.traits.refresh_statistics} {name}")
-            await connection.execute(run_finished())
+        await make_rest(self.target, plan)
         await self._log("finished", views=[view.name for view in plan.views])
 
     async def _prove(self, plan: Plan) -> Report:
         """Step 9: every check, every row of both sides, read fresh."""
         validator = MigrationValidator(
-            self.source, self.target, plan=plan, progress=self.progress, clock=self.clock
+            self.source,
+            self.target,
+            plan=plan,
+            rejects=self.options.reject_to,
+            progress=self.progress,
+            clock=self.clock,
         )
         await validator.validate_schema_compatibility()
         await validator.validate_data_integrity()
@@ -288,17 +298,18 @@ class DataMigrationService:
         few = "; ".join(validator.validation_errors[:3])
         if report.verdict == "differs":
             raise Differs(f"The target is not equal to the source: {few}", where=str(self.target))
-        if not report.proved:
+        if not report.accounted:
             raise CouldNotLook(f"The target could not be proved: {few}", where=str(self.target))
         return report
 
     async def _close(self, report: Report) -> None:
-        """Step 10: the log says that it is proved, and nothing of ours is left in the target."""
+        """Step 10: the log says how it ended, and nothing of ours is left in the target."""
         try:
             await self._log(
-                "proved",
+                "proved" if report.proved else "rejected",
                 tables=len(report.tables),
                 rows=sum(table.source.row_count for table in report.tables),
+                set_aside=report.rejected_count,
             )
             async with self.target.changing() as connection:
                 await drop_traces(connection, self.target, self._begun)

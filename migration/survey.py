@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from migration.backends import Snapshot
 from migration.checkpoint import Begun
+from migration.choice import Choice
+from migration.collisions import find_collisions
 from migration.database import Database
 from migration.look import count_rows, look
 from migration.model import Schema, Table, TableProfile
-from migration.plan import Hazard, Plan, Severity, pair_tables
+from migration.plan import Hazard, Plan, Severity
 from migration.planning import make_plan
 from migration.progress import Progress
 
@@ -30,10 +32,10 @@ async def survey(
     source: Database,
     source_snapshot: Snapshot,
     target: Database,
-    mapping: Mapping[str, str],
+    choice: Choice,
     accept: Sequence[str],
     progress: Progress,
-    run: Begun,
+    run: Begun | None,
 ) -> Survey:
     """Read both schemas, profile the source inside its snapshot, and plan.
 
@@ -41,30 +43,30 @@ async def survey(
     ----------
     run
         What an interrupted run has made, which counts as not being there, and how many rows the target's
-        tables held before it.
+        tables held before it; ``None`` where two databases are only compared.
     """
+    before = run or Begun()
     source_schema = await source.schema()
-    target_schema = (await target.schema()).without(run.made)
+    target_schema = (await target.schema()).without(before.made)
+    chosen = choice.of(source_schema, target_schema, are_types_made=run is not None)
     profiles = await look(
-        source_snapshot, source_schema, target_schema, source.traits, target.traits, mapping, progress
+        source_snapshot, source_schema, chosen.pairs, source.traits, target.traits, progress
     )
-    rows = {name: before.digest.row_count for name, before in run.before.items()}
-    there = [
-        pair.target for pair in pair_tables(source_schema, target_schema, mapping) if pair.target is not None
-    ]
+    rows = {name: table.digest.row_count for name, table in before.before.items()}
+    there = [pair.target for pair in chosen.pairs if pair.target is not None]
     rows |= await _count_rows(target, [table for table in there if table.name not in rows])
     plan = make_plan(
-        source_schema,
+        chosen,
         target_schema,
         profiles,
         rows,
         source.traits,
         target.traits,
-        mapping,
         accept,
     )
     stranded = await _stranded(target, target_schema, plan)
-    plan = dataclasses.replace(plan, hazards=stranded + plan.hazards)
+    equal = await find_collisions(source_snapshot, plan, profiles, source.traits, target.traits)
+    plan = dataclasses.replace(plan, hazards=stranded + equal + plan.hazards)
     return Survey(source_schema, target_schema, profiles, plan)
 
 

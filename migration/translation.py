@@ -9,14 +9,17 @@ otherwise is refused here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from migration.model import Kind, Traits
+from migration.model import Kind
+from migration.traits import Traits
 
 # Functions and operators that exist in no other dialect, or that mean something else there: GREATEST of one
 # engine passes over NULL, and that of another does not.
@@ -43,6 +46,11 @@ _TIME_TYPES = ("DATE", "TIME", "TIMETZ", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMPN
 _BYTES_TYPES = ("VARBINARY", "BINARY", "BLOB")
 # Kinds that every engine writes alike when it makes a text of them.
 _KINDS_WITH_ONE_SPELLING = (Kind.TEXT, Kind.INTEGER, None)
+
+
+_CURRENT_TIME = (
+    r"(current_timestamp|utc_timestamp\(\)|now\(\))(\(\d?\))?|(now|utc_timestamp)\(\d\)|datetime\('now'\)"
+)
 
 
 class Untranslatable(Exception):
@@ -89,7 +97,7 @@ def is_current_time(sql: str | None) -> bool:
     text = (sql or "").lower().replace(" ", "")
     while text.startswith("(") and text.endswith(")"):
         text = text[1:-1]
-    return text in ("current_timestamp", "datetime('now')", "now()", "current_timestamp()")
+    return re.fullmatch(_CURRENT_TIME, text) is not None
 
 
 def _parse(sql: str, source: Traits) -> exp.Expr:
@@ -130,22 +138,38 @@ class _Rewriter:
         return self._rewrite(node)
 
     def _rewrite(self, node: exp.Expr) -> exp.Expr:
-        if isinstance(node, exp.Column):
-            return self._column(node)
-        if isinstance(node, exp.Like):
-            return self._like(node)
-        if isinstance(node, exp.HexString) and self.target.bytes_type is not None:
-            return exp.cast(exp.Literal.string(f"\\x{node.this}"), self.target.bytes_type)
-        if isinstance(node, exp.Cast):
-            return self._cast(node)
-        if isinstance(node, (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)):
-            return self._comparison(node)
-        if isinstance(node, exp.In) and self._is_boolean(node.this):
-            node.set("expressions", [_as_boolean(entry) for entry in node.expressions])
+        rewrites: tuple[tuple[tuple[type[exp.Expr], ...], Callable[[Any], exp.Expr]], ...] = (
+            ((exp.Column,), self._column),
+            ((exp.Like,), self._like),
+            ((exp.HexString,), self._bytes),
+            ((exp.Cast,), self._cast),
+            ((exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ), self._comparison),
+            ((exp.In,), self._list),
+            ((exp.Substring,), _substring),
+            ((exp.Div,), self._division),
+            ((exp.Length,), _length),
+            # Names the character set of a literal, which is that of all of them.
+            ((exp.Introducer,), lambda literal: literal.expression),
+            ((exp.CurrentTimestamp,), self._now),
+            ((exp.Anonymous,), lambda function: _function(function, self.target)),
+        )
+        for types, rewrite in rewrites:
+            if isinstance(node, types):
+                return rewrite(node)
+        return node
+
+    def _bytes(self, node: exp.HexString) -> exp.Expr:
+        if self.target.bytes_type is None:
             return node
-        if isinstance(node, exp.Substring):
-            return _substring(node)
-        return _function(node) if isinstance(node, exp.Anonymous) else node
+        return exp.cast(exp.Literal.string(f"\\x{node.this}"), self.target.bytes_type)
+
+    def _list(self, node: exp.In) -> exp.Expr:
+        if self._is_boolean(node.this):
+            node.set("expressions", [_as_boolean(entry) for entry in node.expressions])
+        return node
+
+    def _now(self, node: exp.CurrentTimestamp) -> exp.Expr:
+        return node if self.target.instants_have_zones else exp.var(self.target.utc_now)
 
     def _column(self, node: exp.Column) -> exp.Expr:
         """Some engines take a double-quoted name that is no column for text."""
@@ -154,14 +178,41 @@ class _Rewriter:
         return exp.Literal.string(node.name) if is_text else node
 
     def _like(self, node: exp.Like) -> exp.Expr:
+        pattern = node.expression
+        if isinstance(pattern, exp.Literal) and "\\" in pattern.name:
+            raise Untranslatable("a backslash in LIKE means one thing here and another in the target")
         if self.source.like_ignores_case == self.target.like_ignores_case:
             return node
         if self.source.like_ignores_case:
             return exp.ILike(**node.args)
-        pattern = node.expression
         if isinstance(pattern, exp.Literal) and pattern.name.lower() == pattern.name.upper():
             return node
         raise Untranslatable("LIKE tells upper from lower case here, and not in the target")
+
+    def _division(self, node: exp.Div) -> exp.Expr:
+        """Keep a division that gives the same here and there; some divide integers whole, and some do not."""
+        if self.source.divides_whole == self.target.divides_whole or Kind.FLOAT in map(
+            self._kind_of, (node.left, node.right)
+        ):
+            # As it stands: what is done about zero and about integers is for the engine to do.
+            return exp.Div(this=node.left, expression=node.right, typed=True, safe=True)
+        if self.source.divides_whole and {self._kind_of(node.left), self._kind_of(node.right)} == {
+            Kind.INTEGER
+        }:
+            return exp.IntDiv(this=node.left, expression=node.right)
+        raise Untranslatable(f"{node.sql(dialect=self.source.dialect)} divides otherwise in the target")
+
+    def _kind_of(self, node: exp.Expr) -> Kind | None:
+        """Return what a column or a number is, as far as that can be told."""
+        node = node.unnest()
+        if isinstance(node, exp.Column):
+            return self.kinds.get(node.name)
+        if isinstance(node, exp.Literal) and not node.is_string:
+            return Kind.INTEGER if node.name.isdigit() else Kind.DECIMAL
+        if isinstance(node, (exp.Add, exp.Sub, exp.Mul, exp.Div)):
+            kinds = {self._kind_of(node.left), self._kind_of(node.right)}
+            return Kind.FLOAT if Kind.FLOAT in kinds else kinds.pop() if len(kinds) == 1 else None
+        return None
 
     def _is_boolean(self, node: exp.Expr) -> bool:
         if isinstance(node, exp.Column):
@@ -248,34 +299,41 @@ def _substring(node: exp.Substring) -> exp.Expr:
     raise Untranslatable("SUBSTR from a place that is no number from 1 on has no counterpart")
 
 
-def _function(node: exp.Anonymous) -> exp.Expr:
+def _length(node: exp.Length) -> exp.Expr:
+    """Tell a length in bytes from one in characters."""
+    return exp.Anonymous(this="octet_length", expressions=[node.this]) if node.args.get("binary") else node
+
+
+def _function(node: exp.Anonymous, target: Traits) -> exp.Expr:
     """Rewrite a function whose meaning sqlglot does not know, or refuse it."""
     rewrite = _FUNCTIONS.get(node.name.upper())
     if rewrite is None:
         raise Untranslatable(f"{node.name.upper()} has no counterpart that is known")
-    return rewrite(node)
+    return rewrite(node, target)
 
 
-def _json_valid(node: exp.Anonymous) -> exp.Expr:
-    # The cast raises where the text is no JSON: the row is refused either way.
+def _json_valid(node: exp.Anonymous, target: Traits) -> exp.Expr:
     (argument,) = node.expressions
+    if target.json_valid is not None:
+        return exp.Anonymous(this=target.json_valid, expressions=[argument])
+    # The cast raises where the text is no JSON: the row is refused either way.
     return exp.paren(exp.Is(this=exp.cast(argument, "json"), expression=exp.Not(this=exp.Null())))
 
 
-def _utc_time(node: exp.Anonymous) -> exp.Expr:
+def _utc_time(node: exp.Anonymous, target: Traits) -> exp.Expr:
     arguments = node.expressions
     if [argument.name.lower() for argument in arguments if isinstance(argument, exp.Literal)] == ["now"]:
-        return exp.AtTimeZone(this=exp.CurrentTimestamp(), zone=exp.Literal.string("UTC"))
+        return exp.var(target.utc_now)
     if len(arguments) == 1:
         return exp.cast(arguments[0], "timestamp")
     raise Untranslatable(f"{node.sql()} has no counterpart")
 
 
-def _length_in_bytes(node: exp.Anonymous) -> exp.Expr:
+def _length_in_bytes(node: exp.Anonymous, _: Traits) -> exp.Expr:
     return exp.Anonymous(this="octet_length", expressions=node.expressions)
 
 
-_FUNCTIONS: dict[str, Callable[[exp.Anonymous], exp.Expr]] = {
+_FUNCTIONS: dict[str, Callable[[exp.Anonymous, Traits], exp.Expr]] = {
     "JSON_VALID": _json_valid,
     "DATETIME": _utc_time,
     "OCTET_LENGTH": _length_in_bytes,

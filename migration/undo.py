@@ -43,9 +43,10 @@ async def note_before(target: Database, tables: Iterable[Table]) -> dict[str, Be
 async def save_rows(
     connection: AsyncConnection, tables: Iterable[Table], target: Database, run: Begun
 ) -> None:
-    """Put aside, inside the target, the rows that are to be replaced."""
+    """Put aside, inside the target, the rows that are to be replaced; half a copy of a killed run goes."""
     for table in tables:
         if table.name in run.saved:
+            await connection.exec_driver_sql(target.writer.drop_table(run.saved[table.name]))
             await connection.exec_driver_sql(
                 f"CREATE TABLE {target.writer.quote(run.saved[table.name])} AS "
                 f"SELECT {_kept(table, target)} FROM {target.writer.quote(table.name)}"
@@ -53,10 +54,13 @@ async def save_rows(
 
 
 async def drop_traces(connection: AsyncConnection, target: Database, run: Begun) -> None:
-    """Remove the checkpoints and what was put aside, once nobody needs them."""
-    for saved in run.saved.values():
-        await connection.exec_driver_sql(f"DROP TABLE {target.writer.quote(saved)}")
+    """Remove the checkpoints and what was put aside, once nobody needs them.
+
+    The checkpoints first: killed in between, what is left is rows of which nothing is expected any more.
+    """
     await drop_checkpoints(connection)
+    for saved in run.saved.values():
+        await connection.exec_driver_sql(target.writer.drop_table(saved))
 
 
 async def undo(target: Database) -> list[str]:
@@ -70,7 +74,11 @@ async def undo(target: Database) -> list[str]:
         there = await connection.run_sync(target.backend.reflect)
     run = begun(checkpoints)
     tables = [there.table(name) for name in run.before if there.has(name)]
-    await _put_back_rows(target, tables, checkpoints)
+    if run.is_prepared:
+        await _put_back_rows(target, tables, checkpoints)
+    elif checkpoints:
+        async with target.changing() as connection:
+            await connection.execute(run_undoing(checkpoints))
     async with target.changing() as connection:
         await drop_new(connection, target, run)
         for table in tables:
@@ -91,10 +99,18 @@ async def drop_new(connection: AsyncConnection, target: Database, run: Begun) ->
     for name in reversed(run.views):
         await connection.exec_driver_sql(writer.drop_view(View(name, "")))
     new = [table for table in there.tables if table.name in run.tables]
+    if not run.is_prepared:
+        # Nothing was copied yet, so one that holds rows is somebody else's.
+        new = [table for table in new if await _is_empty(connection, target, table)]
     for statement in [key for table in new for key in writer.drop_foreign_keys(table)]:
         await connection.exec_driver_sql(statement)
     for table in new:
         await connection.exec_driver_sql(writer.drop_table(table.name))
+
+
+async def _is_empty(connection: AsyncConnection, target: Database, table: Table) -> bool:
+    found = await connection.exec_driver_sql(f"SELECT 1 FROM {target.writer.quote(table.name)} LIMIT 1")
+    return found.first() is None
 
 
 async def _put_back_rows(target: Database, tables: list[Table], checkpoints: dict[str, Checkpoint]) -> None:
@@ -113,7 +129,7 @@ async def _put_back_rows(target: Database, tables: list[Table], checkpoints: dic
 
 async def _changed_since(target: Database, run: Begun) -> list[str]:
     schema = await target.schema()
-    if fingerprint(schema) != run.schema:
+    if run.schema and fingerprint(schema) != run.schema:
         return ["the schema"]
     now = await note_before(target, [schema.table(name) for name in run.before])
     changed = []

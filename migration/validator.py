@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from migration.checkpoint import Begun
 from migration.checks import AFTER_CLOSING, AFTER_CONTENT, COUNT_CHECKS, SCHEMA_CHECKS, Check, Proof
+from migration.choice import Choice
 from migration.clock import Clock, now, stamp
 from migration.database import Database
 from migration.difference import CheckResult, Difference, Report, TableComparison
 from migration.digest import Digest
-from migration.errors import MigrationError, UsageError
+from migration.errors import MigrationError, PlanChanged, UsageError
 from migration.payload import in_words, report_as_data
 from migration.plan import Plan
 from migration.progress import Progress, silent
+from migration.rejects import RejectedRows
 from migration.survey import survey
 from migration.verify import Side, Sum, compare_table, sum_table
 
@@ -33,21 +35,29 @@ class MigrationValidator:
         What was meant to go where; made by looking at both when not given.
     mapping
         Names that differ between the two, as in :func:`migration.plan.pair_tables`.
+    choice
+        What is compared, where that is not everything; holds a mapping of its own.
+    rejects
+        The file of rows that were set aside: each row of the source must be there, or in the target.
     """
 
-    def __init__(
+    # Two databases, what is known of them, and whom to tell: no two belong together.
+    def __init__(  # noqa: PLR0913
         self,
         source: Database,
         target: Database,
         *,
         plan: Plan | None = None,
         mapping: Mapping[str, str] | None = None,
+        choice: Choice | None = None,
+        rejects: Path | None = None,
         progress: Progress = silent,
         clock: Clock = now,
     ) -> None:
         self.source, self.target = source, target
         self.plan = plan
-        self._mapping = mapping or {}
+        self._choice = choice or Choice(mapping=mapping or {})
+        self._rejects = rejects
         self._progress = progress
         self._clock = clock
         self._tables: list[TableComparison] = []
@@ -106,17 +116,16 @@ class MigrationValidator:
         """Open both sides freshly, and plan when nobody has."""
         async with self.source.snapshot() as ours:
             if self.plan is None:
-                found = await survey(
-                    self.source, ours, self.target, self._mapping, (), self._progress, Begun()
-                )
+                found = await survey(self.source, ours, self.target, self._choice, (), self._progress, None)
                 self.plan = found.plan
             target_schema = await self.target.schema()
+            rejected = None if self._rejects is None else RejectedRows(self._rejects)
             async with self.target.snapshot() as theirs:
                 yield Proof(
                     plan=self.plan,
                     target_schema=target_schema,
                     source=Side("source", ours, self.source.traits),
-                    target=Side("target", theirs, self.target.traits),
+                    target=Side("target", theirs, self.target.traits, rejected),
                     target_database=self.target,
                     left_behind=() if self._is_plan_given else _left_behind(self.plan),
                 )
@@ -148,7 +157,7 @@ class MigrationValidator:
         self._could_not_look.pop(what, None)
         try:
             yield
-        except UsageError:
+        except (UsageError, PlanChanged):
             raise
         except MigrationError as error:
             self._could_not_look[what] = f"{what}: {error}"

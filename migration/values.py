@@ -8,6 +8,7 @@ changed (arrives as something else, a number as text) or rounded (loses digits).
 
 from __future__ import annotations
 
+import dataclasses
 import decimal
 from collections.abc import Callable
 
@@ -30,6 +31,7 @@ from migration.conversion import (
 from migration.limits import invalid_text
 from migration.model import ARROW_TYPES, STORAGE, Kind
 from migration.moments import (
+    cut_times,
     date_to_timestamp,
     number_to_instant,
     number_to_timestamp,
@@ -44,10 +46,11 @@ from migration.spelling import is_json, normal_decimals
 STORAGE_CLASSES = tuple(STORAGE.field(i).name for i in range(STORAGE.num_fields))
 # A double holds every integer up to here, and not every one above.
 LARGEST_EXACT_INTEGER = 2**53
+_TIME_TYPES = tuple(ARROW_TYPES[kind] for kind in (Kind.TIME, Kind.TIMESTAMP, Kind.INSTANT))
 TRUE_WORDS, FALSE_WORDS = ("t", "true"), ("f", "false")
 
 
-def convert(array: pa.Array, own: Kind, kind: Kind) -> Converted:
+def convert(array: pa.Array, own: Kind, kind: Kind, fraction_digits: int | None = None) -> Converted:
     """Turn an array of one kind into another, exactly or with every exception named.
 
     Parameters
@@ -57,12 +60,22 @@ def convert(array: pa.Array, own: Kind, kind: Kind) -> Converted:
         of several (:data:`~migration.model.STORAGE`); else of the canonical type of ``own``.
     own, kind
         What the values are, and what they are wanted as.
+    fraction_digits
+        How many digits of a second's fraction a time is wanted with; ``None`` for all there are.
 
     Returns
     -------
     Converted
         Array of the canonical type of ``kind``, null where the value was null or failed.
     """
+    found = _convert(array, own, kind)
+    if fraction_digits is None or found.array.type not in _TIME_TYPES:
+        return found
+    cut, rounded = cut_times(found.array, fraction_digits)
+    return dataclasses.replace(found, array=cut, rounded=union([found.rounded, rounded]))
+
+
+def _convert(array: pa.Array, own: Kind, kind: Kind) -> Converted:
     if own is kind and own is not Kind.ANY:
         return Converted(array)
     if kind is Kind.ANY:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeAlias, TypeVar
@@ -24,9 +24,11 @@ from migration.backends import Snapshot
 from migration.difference import SAMPLES, Difference, RowDifferences, RowName, TableComparison, match_rows
 from migration.digest import Canonical, Digest, canonical, row_hashes
 from migration.look import own_kind
-from migration.model import Kind, ScanColumn, Table, Traits
+from migration.model import Kind, ScanColumn, Table
 from migration.plan import TablePlan
 from migration.progress import Progress, Step
+from migration.rejects import RejectedRows
+from migration.traits import Traits
 
 # Half of a SHA-256 names a row within one table: a chance meeting needs some 2^64 rows.
 NAME_BYTES = 16
@@ -35,6 +37,7 @@ PART_ROWS = 100_000
 LARGEST_PART_COUNT = 200
 # The least and the greatest of a column, as the numbers that Arrow keeps; none in a column of NULLs.
 TimeRange: TypeAlias = tuple[int | None, int | None]
+_Batches: TypeAlias = AsyncGenerator[tuple[list[Canonical], int], None]
 _NUMBERS = {32: pa.int32(), 64: pa.int64()}
 _Found = TypeVar("_Found")
 _TIMES = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.INSTANT)
@@ -47,6 +50,8 @@ class Side:
     name: str
     snapshot: Snapshot
     traits: Traits
+    # Rows that a file holds instead of this side.
+    rejected: RejectedRows | None = None
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,22 @@ class Sum:
 
 async def sum_table(table: TablePlan, side: Side, progress: Progress) -> Sum:
     """Read one side of a table whole and sum it up."""
+
+    def tell(row_count: int) -> None:
+        progress(Step(f"prove {side.name}", table.target.name, row_count, table.row_count))
+
+    return await _sum_up(table, _read(table, side), tell)
+
+
+async def _sum_up(table: TablePlan, batches: _Batches, tell: Callable[[int], None] | None = None) -> Sum:
     digest = Digest()
     times: dict[str, TimeRange] = {}
-    async for columns, count in _read(table, side):
+    async for columns, count in batches:
         batch_digest, ranges = await asyncio.to_thread(_sum_batch, table, columns, count)
         digest += batch_digest
-        times = {name: _wider(times.get(name), found) for name, found in ranges.items()}
-        progress(Step(f"prove {side.name}", table.target.name, digest.row_count, table.row_count))
+        times = _widest(times, ranges)
+        if tell is not None:
+            tell(digest.row_count)
     return Sum(digest, times)
 
 
@@ -80,14 +94,15 @@ async def compare_table(
         What was found, and what each side summed up to.
     """
     ours, theirs = await _both(sum_table(table, source, progress), sum_table(table, target, progress))
-    comparison = TableComparison(table.target.name, ours.digest, theirs.digest)
+    aside = await _sum_up(table, _read_rejected(table, target))
+    comparison = TableComparison(table.target.name, ours.digest, theirs.digest, rejected=aside.digest)
     if not comparison.equal:
         comparison = await _explain(table, source, target, comparison)
-    return comparison, ours, theirs
+    return comparison, ours, Sum(theirs.digest, _widest(theirs.times, aside.times))
 
 
 async def _explain(table: TablePlan, source: Side, target: Side, found: TableComparison) -> TableComparison:
-    rows = max(found.source.row_count, found.target.row_count)
+    rows = max(found.source.row_count, found.target.row_count + found.rejected.row_count)
     part_count = min(LARGEST_PART_COUNT, rows // PART_ROWS + 1)
     missing: Counter[bytes] = Counter()
     extra: Counter[bytes] = Counter()
@@ -115,6 +130,7 @@ async def _explain(table: TablePlan, source: Side, target: Side, found: TableCom
         extra_count=counts[1],
         changed_count=counts[2],
         samples=samples[:SAMPLES],
+        rejected=found.rejected,
     )
 
 
@@ -134,12 +150,13 @@ async def _both(
 # --- reading ----------------------------------------------------------------------------------------
 
 
-async def _read(table: TablePlan, side: Side) -> AsyncIterator[tuple[list[Canonical], int]]:
+async def _read(table: TablePlan, side: Side) -> _Batches:
     """Read one side in batches, each column in the form in which sides are compared."""
     is_source = side.name == "source"
     own: Table = table.source if is_source else table.target
     columns = [
-        ScanColumn(column.source if is_source else column.target, column.kind) for column in table.columns
+        ScanColumn(column.source if is_source else column.target, column.kind, column.fraction_digits)
+        for column in table.columns
     ]
     async with contextlib.aclosing(side.snapshot.scan(own, columns)) as scan:
         async for scanned in scan:
@@ -149,9 +166,34 @@ async def _read(table: TablePlan, side: Side) -> AsyncIterator[tuple[list[Canoni
             )
 
 
+async def _read_all(table: TablePlan, side: Side) -> _Batches:
+    """Read one side, and then the rows that a file holds instead of it."""
+    for batches in (_read(table, side), _read_rejected(table, side)):
+        async with contextlib.aclosing(batches):
+            async for batch in batches:
+                yield batch
+
+
+async def _read_rejected(table: TablePlan, side: Side) -> _Batches:
+    """Read the rows that a file holds instead of one side, in the form in which sides are compared."""
+    rejected = side.rejected
+    if rejected is None or table.source.name not in rejected.counts:
+        return
+    own = {column.name: column.own for column in rejected.tables[table.source.name].columns}
+    for lines, arrays in rejected.batches(table.source.name):
+        by_name = dict(zip(own, arrays, strict=True))
+        columns = [
+            canonical(
+                by_name[column.source.name], own[column.source.name], column.kind, column.fraction_digits
+            )
+            for column in table.columns
+        ]
+        yield columns, len(lines)
+
+
 def _canonical_batch(columns: Sequence[ScanColumn], batch: pa.RecordBatch, traits: Traits) -> list[Canonical]:
     return [
-        canonical(array, own_kind(column, traits), column.kind)
+        canonical(array, own_kind(column, traits), column.kind, column.fraction_digits)
         for column, array in zip(columns, batch.columns, strict=True)
     ]
 
@@ -168,6 +210,10 @@ def _sum_batch(
     return Digest.of(row_hashes(columns, count)), ranges
 
 
+def _widest(times: dict[str, TimeRange], more: dict[str, TimeRange]) -> dict[str, TimeRange]:
+    return times | {name: _wider(times.get(name), found) for name, found in more.items()}
+
+
 def _wider(one: TimeRange | None, other: TimeRange) -> TimeRange:
     low = [value for value in ((one or (None, None))[0], other[0]) if value is not None]
     high = [value for value in ((one or (None, None))[1], other[1]) if value is not None]
@@ -182,7 +228,7 @@ async def _put_aside(table: TablePlan, side: Side, folder: Path, part_count: int
     paths = [folder / f"{side.name}-{part}" for part in range(part_count)]
     files: list[IO[bytes]] = [path.open("wb") for path in paths]
     try:
-        async for columns, count in _read(table, side):
+        async for columns, count in _read_all(table, side):
             await asyncio.to_thread(_write_names, table, columns, count, files)
     finally:
         for file in files:
@@ -264,7 +310,7 @@ def _changed_values(table: TablePlan, here: _Row, there: _Row) -> Iterator[Diffe
 async def _fetch(table: TablePlan, side: Side, wanted: dict[bytes, int]) -> dict[bytes, _Row]:
     """Read one side again and keep the rows that are wanted, by the hash of their key."""
     found: dict[bytes, _Row] = {}
-    async for columns, count in _read(table, side):
+    async for columns, count in _read_all(table, side):
         found.update(await asyncio.to_thread(_pick, table, columns, count, wanted.__contains__))
     return found
 

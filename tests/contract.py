@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import math
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
@@ -21,9 +22,10 @@ from migration.backends import Loader, Scanned
 from migration.database import Database
 from migration.digest import Digest, canonical
 from migration.look import clause, own_kind
-from migration.model import ARROW_TYPES, Column, Kind, ScanColumn, Schema, Table, Traits
+from migration.model import ARROW_TYPES, Column, Kind, ScanColumn, Schema, Table
 from migration.plan import ColumnPlan, TablePlan
 from migration.progress import silent
+from migration.traits import Traits
 from migration.verify import Side, sum_table
 
 LARGEST, SMALLEST = 2**63 - 1, -(2**63)
@@ -75,6 +77,7 @@ TRIGGER_SQL: dict[str, tuple[str, ...]] = {
         'BEGIN INSERT INTO heard VALUES (new.id); RETURN new; END'""",
         "CREATE TRIGGER shout AFTER INSERT ON watched FOR EACH ROW EXECUTE FUNCTION shout()",
     ),
+    "mysql": ("CREATE TRIGGER shout AFTER INSERT ON watched FOR EACH ROW INSERT INTO heard VALUES (new.id)",),
 }
 """By dialect: a trigger on ``watched`` that puts the id of each new row into ``heard``."""
 
@@ -88,6 +91,8 @@ def values_for(kind: Kind, traits: Traits) -> list[Any]:
         extra += ["1234567890123456789012345678901234567890.0123456789", "NaN", "Infinity", "-Infinity"]
     if kind is Kind.FLOAT and traits.holds_nan:
         extra += [float("nan")]
+    if kind is Kind.FLOAT and not traits.holds_infinity:
+        return [value for value in VALUES[kind] if math.isfinite(value)] + extra
     return VALUES[kind] + extra
 
 

@@ -1,6 +1,6 @@
 """Small, seeded damage to a database that was moved: each fault must be seen by the check it is meant for.
 
-Every fault starts from :data:`SHOP`, moved into either engine, and is a script for that engine. Which row it
+Every fault starts from :data:`SHOP`, moved into any engine, and is a script for that engine. Which row it
 hits is drawn from a ``Random``, so that a run can be repeated and another seed hits another row.
 """
 
@@ -60,6 +60,7 @@ class Fault:
     what: str
     sqlite: Script | None
     postgresql: Script | None
+    mariadb: Script | None
 
     def script(self, engine: str, random: Random) -> str | None:
         """Return the damage for an engine, or None."""
@@ -67,8 +68,8 @@ class Fault:
         return None if make is None else make(random)
 
 
-def both(name: str, check: str, what: str, make: Script) -> Fault:
-    return Fault(name, check, what, make, make)
+def everywhere(name: str, check: str, what: str, make: Script) -> Fault:
+    return Fault(name, check, what, make, make, make)
 
 
 def order(random: Random) -> int:
@@ -94,6 +95,15 @@ def rewritten(table: str, old: str, new: str) -> Script:
     )
 
 
+def reindexed(name: str, columns: str) -> Fault:
+    """Put another index in the place of one, or none."""
+    new = f"CREATE INDEX orders_by_customer ON orders ({columns})" if columns else ""
+    script = plain(f"DROP INDEX orders_by_customer; {new}")
+    # There a foreign key needs an index of its columns; this one takes over.
+    instead = "CREATE INDEX instead ON orders (customer_id); DROP INDEX orders_by_customer ON orders;"
+    return Fault(name, "indexes", "missing index", script, script, plain(instead + new))
+
+
 def _swap(random: Random) -> str:
     one, other = random.sample(range(1, ORDERS + 1), 2)
     return f"UPDATE orders SET amount = {one * 10} + {other * 10} - amount WHERE id IN ({one}, {other})"
@@ -113,68 +123,81 @@ CONTENT = "content"
 """The check that is no function of `checks.py`: every row and column of both sides."""
 
 FAULTS = (
-    both("a changed cell", CONTENT, "changed value",
-         lambda r: f"UPDATE customers SET city = city || ' ' WHERE id = {customer(r)}"),
-    both("a value that became NULL", CONTENT, "changed value",
-         lambda r: f"UPDATE customers SET city = NULL WHERE id = {customer(r)}"),
-    both("two values swapped", CONTENT, "changed value", _swap),
-    both("a row lost", CONTENT, "missing row", lambda r: f"DELETE FROM orders WHERE id = {order(r)}"),
-    both("a row too many", CONTENT, "extra row",
-         lambda r: f"INSERT INTO notes VALUES ('extra {order(r)}', 1)"),
-    both("another row of a pair lost than the one that is there thrice", CONTENT, "repeated row",
-         plain("UPDATE notes SET body = 'note 3', weight = 1.0 WHERE body = 'note 4'")),
-    both("all rows lost", "row counts", "row count", plain("DELETE FROM notes")),
-    both("one row lost", "row counts", "row count", lambda r: f"DELETE FROM orders WHERE id = {order(r)}"),
+    everywhere("a changed cell", CONTENT, "changed value",
+               lambda r: f"UPDATE customers SET city = city || ' ' WHERE id = {customer(r)}"),
+    everywhere("a value that became NULL", CONTENT, "changed value",
+               lambda r: f"UPDATE customers SET city = NULL WHERE id = {customer(r)}"),
+    everywhere("two values swapped", CONTENT, "changed value", _swap),
+    everywhere("a row lost", CONTENT, "missing row", lambda r: f"DELETE FROM orders WHERE id = {order(r)}"),
+    everywhere("a row too many", CONTENT, "extra row",
+               lambda r: f"INSERT INTO notes VALUES ('extra {order(r)}', 1)"),
+    everywhere("another row of a pair lost than the one that is there thrice", CONTENT, "repeated row",
+               plain("UPDATE notes SET body = 'note 3', weight = 1.0 WHERE body = 'note 4'")),
+    everywhere("all rows lost", "row counts", "row count", plain("DELETE FROM notes")),
+    everywhere("one row lost", "row counts", "row count",
+               lambda r: f"DELETE FROM orders WHERE id = {order(r)}"),
     Fault("a row that refers to nothing", "relationships", "rows that refer to nothing", _orphan,
-          lambda r: f"SET session_replication_role = replica; {_orphan(r)}"),
+          lambda r: f"SET session_replication_role = replica; {_orphan(r)}",
+          lambda r: f"SET foreign_key_checks = 0; {_orphan(r)}"),
     # In SQLite the column may hold anything, so its times are compared as what they are stored as.
-    Fault("a time moved", "timestamps", "range of times", None, _moved_earlier),
-    both("a table lost", "tables", "missing table", plain("DROP TABLE notes")),
-    Fault("a column lost", "columns", "missing column", plain("ALTER TABLE notes DROP COLUMN weight"),
-          plain("ALTER TABLE notes DROP COLUMN weight")),
+    Fault("a time moved", "timestamps", "range of times", None, _moved_earlier, _moved_earlier),
+    everywhere("a table lost", "tables", "missing table", plain("DROP TABLE notes")),
+    everywhere("a column lost", "columns", "missing column", plain("ALTER TABLE notes DROP COLUMN weight")),
     Fault("a column of another type", "columns", "type", None,
-          plain("ALTER TABLE notes ALTER weight TYPE text")),
+          plain("ALTER TABLE notes ALTER weight TYPE text"),
+          plain("ALTER TABLE notes MODIFY weight longtext")),
     Fault("a default lost", "columns", "default", rewritten("customers", "DEFAULT ''nowhere''", ""),
+          plain("ALTER TABLE customers ALTER city DROP DEFAULT"),
           plain("ALTER TABLE customers ALTER city DROP DEFAULT")),
     Fault("a column that may be empty", "columns", "column may be NULL",
           rewritten("customers", "\"name\" TEXT NOT NULL", "\"name\" TEXT"),
-          plain("ALTER TABLE customers ALTER name DROP NOT NULL")),
+          plain("ALTER TABLE customers ALTER name DROP NOT NULL"),
+          plain("ALTER TABLE customers MODIFY name varchar(255) COLLATE utf8mb4_nopad_bin")),
     Fault("a column no longer generated", "columns", "generated column", None,
-          plain("ALTER TABLE orders ALTER doubled DROP EXPRESSION")),
+          plain("ALTER TABLE orders ALTER doubled DROP EXPRESSION"),
+          plain("ALTER TABLE orders MODIFY doubled bigint")),
     Fault("a column that no longer numbers itself", "columns", "column does not number itself",
           rewritten("orders", "\"id\" INTEGER", "\"id\" INT"),
-          plain("ALTER TABLE customers ALTER id DROP IDENTITY")),
+          plain("ALTER TABLE customers ALTER id DROP IDENTITY"),
+          plain("ALTER TABLE orders MODIFY id bigint NOT NULL")),
     Fault("a primary key lost", "indexes", "primary key", None,
-          plain("ALTER TABLE orders DROP CONSTRAINT orders_id_pkey")),
+          plain("ALTER TABLE orders DROP CONSTRAINT orders_id_pkey"),
+          plain("ALTER TABLE orders MODIFY id bigint NOT NULL, DROP PRIMARY KEY")),
     Fault("a uniqueness rule lost", "indexes", "missing unique constraint", None,
-          plain("ALTER TABLE customers DROP CONSTRAINT customers_name_key")),
-    both("an index lost", "indexes", "missing index", plain("DROP INDEX orders_by_customer")),
-    both("an index of the same name on another column", "indexes", "missing index",
-         plain("DROP INDEX orders_by_customer;"
-               "CREATE INDEX orders_by_customer ON orders (amount, placed DESC)")),
-    both("an index that sorts the other way", "indexes", "missing index",
-         plain("DROP INDEX orders_by_customer;"
-               "CREATE INDEX orders_by_customer ON orders (customer_id, placed)")),
+          plain("ALTER TABLE customers DROP CONSTRAINT customers_name_key"),
+          plain("ALTER TABLE customers DROP INDEX customers_name_key")),
+    reindexed("an index lost", ""),
+    reindexed("an index of the same name on another column", "amount, placed DESC"),
+    reindexed("an index that sorts the other way", "customer_id, placed"),
     Fault("a check lost", "indexes", "missing check",
           rewritten("customers", "CHECK (length(city) > 0)", "FOREIGN KEY (id) REFERENCES customers (id)"),
+          plain("ALTER TABLE customers DROP CONSTRAINT city_has_a_name"),
           plain("ALTER TABLE customers DROP CONSTRAINT city_has_a_name")),
     Fault("a check replaced by another", "indexes", "missing check",
           rewritten("customers", "city_has_a_name", "another"),
           plain("ALTER TABLE customers DROP CONSTRAINT city_has_a_name;"
-                "ALTER TABLE customers ADD CONSTRAINT another CHECK (true)")),
+                "ALTER TABLE customers ADD CONSTRAINT another CHECK (true)"),
+          plain("ALTER TABLE customers DROP CONSTRAINT city_has_a_name;"
+                "ALTER TABLE customers ADD CONSTRAINT another CHECK (1 = 1)")),
     Fault("a foreign key lost", "foreign keys", "missing foreign key",
           rewritten("orders", "REFERENCES \"customers\"", "REFERENCES \"others\""),
-          plain("ALTER TABLE orders DROP CONSTRAINT orders_customer_id_fkey")),
+          plain("ALTER TABLE orders DROP CONSTRAINT orders_customer_id_fkey"),
+          plain("ALTER TABLE orders DROP FOREIGN KEY orders_customer_id_fkey")),
     Fault("a foreign key that deletes no more", "foreign keys", "missing foreign key",
           rewritten("orders", "ON DELETE CASCADE", ""),
           plain("ALTER TABLE orders DROP CONSTRAINT orders_customer_id_fkey;"
                 "ALTER TABLE orders ADD CONSTRAINT orders_customer_id_fkey FOREIGN KEY (customer_id)"
+                " REFERENCES customers (id)"),
+          plain("ALTER TABLE orders DROP FOREIGN KEY orders_customer_id_fkey;"
+                "ALTER TABLE orders ADD CONSTRAINT orders_customer_id_fkey FOREIGN KEY (customer_id)"
                 " REFERENCES customers (id)")),
-    both("a view lost", "views", "missing view", plain("DROP VIEW totals")),
+    everywhere("a view lost", "views", "missing view", plain("DROP VIEW totals")),
     Fault("a sequence reset", "sequences", "next number",
           plain("DELETE FROM sqlite_sequence"),
-          plain("SELECT setval(pg_get_serial_sequence('customers', 'id'), 7)")),
+          plain("SELECT setval(pg_get_serial_sequence('customers', 'id'), 7)"),
+          plain("ALTER TABLE customers AUTO_INCREMENT = 7")),
     Fault("a sequence lost", "sequences", "next number",
           rewritten("orders", "\"id\" INTEGER", "\"id\" INT"),
-          plain("ALTER TABLE customers ALTER id DROP IDENTITY")),
+          plain("ALTER TABLE customers ALTER id DROP IDENTITY"),
+          plain("SET foreign_key_checks = 0; ALTER TABLE customers MODIFY id bigint NOT NULL")),
 )  # fmt: skip

@@ -7,21 +7,37 @@ test gets is a URL.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+)
 from typing import TypeVar
 
+from migration.backends import MODULES
 from migration.servers import ServerUnavailable, ThrowawayServer, fresh_database, throwaway_server
+from tests.containers.engine import only_containers
+from tests.containers.images import ImageUnavailable
 
 Value = TypeVar("Value")
 
-SERVER_ENGINES = ("postgresql",)
-"""Engines that need a server. Adding an engine adds its name here."""
+BACKENDS = {"postgresql": "postgresql", "mariadb": "mysql", "mysql": "mysql"}
+"""Servers that the tests use, each with its backend. Adding an engine adds its name here."""
 
-ENGINES = ("sqlite", *SERVER_ENGINES)
-"""Every engine; the conformance suite runs on each of them."""
+CONTAINED = ("mysql",)
+"""Servers whose programs no released Debian has: only a container brings them."""
+
+SERVER_ENGINES = tuple(engine for engine, module in BACKENDS.items() if module in MODULES)
+"""Those whose backend is there."""
+
+ENGINES = ("sqlite", *(engine for engine in SERVER_ENGINES if engine not in CONTAINED))
+"""Every engine that the machine itself serves; whatever is asked of engines is asked of each of them."""
 
 ANSWER_SECONDS_MAX = 90.0
 """Longer than all limits of `migration.servers` together; past it the machine is stuck."""
@@ -84,10 +100,30 @@ class Servers:
             self._open.callback(self._loop.close)
         if engine not in self._servers:
             try:
-                self._servers[engine] = self._open.enter_context(self._loop.entered(throwaway_server(engine)))
+                with self._road(engine):
+                    entered = self._loop.entered(throwaway_server(engine))
+                    self._servers[engine] = self._open.enter_context(entered)
+            except ImageUnavailable as unavailable:
+                self._servers[engine] = ServerUnavailable(
+                    f"no {engine} server can be had here: {unavailable}"
+                )
             except ServerUnavailable as unavailable:
                 self._servers[engine] = unavailable
         return self._servers[engine]
+
+    def _road(self, engine: str) -> AbstractContextManager[None]:
+        """Prescribe the road to a server, where there is only one."""
+        named = f"MIGRATION_BENCH_{engine.upper()}_URL" in os.environ
+        return only_containers(engine) if engine in CONTAINED and not named else nullcontext()
+
+    def descriptions(self) -> dict[str, str]:
+        """Say of each server that was asked for which it is, or why there is none."""
+        return {
+            engine: f"none: {server}"
+            if isinstance(server, ServerUnavailable)
+            else f"{server.version}, from {server.origin}"
+            for engine, server in self._servers.items()
+        }
 
     @contextmanager
     def fresh_database(self, engine: str) -> Iterator[str]:

@@ -13,9 +13,9 @@ TABLES = ("sessions", "messages", "agent_memory", "audit_log", "secure_tokens", 
 
 
 def schema_script(engine: str) -> str:
-    """Give the whole schema of one engine ("sqlite", "postgresql") as a script of many statements.
+    """Give the whole schema of one engine ("sqlite", "postgresql", "mysql") as a script of many statements.
 
-    Hand it over whole, to SQLite with `executescript`, to PostgreSQL with asyncpg's `connection.execute`:
+    Hand it over whole, to SQLite with `executescript`, to the others with their drivers' `execute`:
     cutting it at semicolons would cut through the bodies of its triggers.
     """
     folder = resources.files(__name__)

@@ -13,11 +13,11 @@ backend takes its settings from the URL and its arguments, never from the enviro
 
 How rows travel
 ---------------
-A backend reads columns as Arrow arrays in the type of their own kind, or, when its traits say that it
-keeps storage classes, as arrays of one storage class or structs of several
-(:data:`migration.model.STORAGE`). It writes arrays in the canonical type of the kind it is told
-(:data:`migration.model.ARROW_TYPES`). Fields of a batch are numbered (``"0"``, ``"1"``, ...), because
-column names may be anything.
+A backend reads columns as Arrow arrays in the type of their own kind, or of its fallback where that is
+wanted (:data:`migration.model.FALLBACKS`), or, when its traits say that it keeps storage classes, as
+arrays of one storage class or structs of several (:data:`migration.model.STORAGE`). It writes arrays in
+the canonical type of the kind it is told (:data:`migration.model.ARROW_TYPES`). Fields of a batch are
+numbered (``"0"``, ``"1"``, ...), because column names may be anything.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import TypeEngine
 
 from migration.errors import MigrationError, UsageError
-from migration.model import Column, ScanColumn, Schema, Table, Traits
+from migration.model import Column, ScanColumn, Schema, Table
+from migration.traits import Traits
 
-MODULES = ("sqlite", "postgresql")
+MODULES = ("sqlite", "postgresql", "mysql")
 
 # A batch holds about this many bytes, whatever the table: the unit of memory, of a chunk and of a commit.
 # Each is copied some ten times on its way (read, converted, spelled, hashed; two sides at once in the proof),
@@ -79,6 +80,14 @@ class Snapshot(Protocol):
         """Return the number the next row would get, or ``None`` where no column numbers itself."""
         ...
 
+    def unreadable(self, column: Column) -> str | None:
+        """Return the SQL condition of values that the Arrow type of a column's own kind cannot hold.
+
+        ``None`` means that there can be none. Such a column can still be read as what
+        :data:`migration.model.FALLBACKS` says.
+        """
+        ...
+
 
 class Loader(Protocol):
     """One connection in loading mode: triggers and foreign keys held back until it closes."""
@@ -101,14 +110,18 @@ class Backend(Protocol):
 
     name: str
     schemes: tuple[str, ...]
+    # Names of the servers that can be had for a rehearsal, the usual one first (migration.servers).
+    servers: tuple[str, ...]
     opens_files: bool
+    default_port: int | None
     traits: Traits
 
     def create_engine(self, url: URL, *, read_only: bool = False) -> AsyncEngine:
         """Return an engine whose every connection pins its zone, encoding and isolation.
 
         ``url`` has one of :attr:`schemes`, with or without a driver. DDL takes part in transactions
-        and savepoints. A connection that cannot be had within :data:`CONNECT_SECONDS` is an error.
+        and savepoints where the traits say so. A connection that cannot be had within
+        :data:`CONNECT_SECONDS` is an error.
         """
         ...
 
@@ -139,6 +152,23 @@ class Backend(Protocol):
         """Open a connection in loading mode for these tables.
 
         What is held back (triggers, foreign keys) comes back on the way out, even if the process dies.
+        """
+        ...
+
+    def trial(
+        self, engine: AsyncEngine, url: URL, schema: Schema
+    ) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Open a connection on which anything may be made, and of which nothing is left afterwards.
+
+        The tables and views of ``schema``, which are in the database already, can be referred to by
+        their names. Foreign keys are not looked at. Where DDL takes part in transactions this is one,
+        rolled back; elsewhere it is a database of its own, dropped, and one that a killed run has left
+        goes first.
+
+        Raises
+        ------
+        TargetUnusable
+            When nothing may be made; the sentence says which permission is missing.
         """
         ...
 

@@ -33,7 +33,8 @@ from migration.errors import (
     TargetUnusable,
     UsageError,
 )
-from migration.model import Column, Schema, Table, Traits
+from migration.model import Column, Schema, Table
+from migration.traits import Traits
 
 if TYPE_CHECKING:
     from migration.backends.postgresql_rows import Driver
@@ -117,7 +118,9 @@ class PostgreSQL:
 
     name = "postgresql"
     schemes = ("postgresql", "postgres")
+    servers = ("postgresql",)
     opens_files = False
+    default_port = 5432
     traits = Traits(
         dialect="postgres",
         identifier_bytes=63,
@@ -178,6 +181,16 @@ class PostgreSQL:
     def loader(self, engine: AsyncEngine, tables: Sequence[Table]) -> AbstractAsyncContextManager[Loader]:
         """Open a connection in loading mode for these tables."""
         return postgresql_loader.open_loader(engine, tables)
+
+    @contextlib.asynccontextmanager
+    async def trial(self, engine: AsyncEngine, url: URL, schema: Schema) -> AsyncIterator[AsyncConnection]:  # noqa: ARG002
+        """Open a connection in a transaction that is rolled back, so that nothing made on it is left."""
+        async with engine.connect() as connection:
+            transaction = await connection.begin()
+            try:
+                yield connection
+            finally:
+                await transaction.rollback()
 
     @contextlib.asynccontextmanager
     async def lock(self, url: URL) -> AsyncIterator[None]:

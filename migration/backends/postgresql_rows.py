@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
 from migration.backends import BATCH_BYTES, BATCH_ROWS, Scanned
 from migration.errors import CouldNotLook, Refused
-from migration.model import ARROW_TYPES, Kind, ScanColumn, Table
+from migration.model import ARROW_TYPES, Column, Kind, ScanColumn, Table
 
 Offsets: TypeAlias = npt.NDArray[np.int64]
 
@@ -124,6 +124,14 @@ class PostgreSQLSnapshot:
         )
         [(last, is_called)] = await self._fetch(f"SELECT last_value, is_called FROM {sequence}")
         return int(last + increment) if is_called else int(last)
+
+    def unreadable(self, column: Column) -> str | None:
+        """Return the condition of dates and times that Arrow's reader of text does not know."""
+        name = quote(column.name)
+        return (
+            " OR ".join(f"({part.format(name)})" for part in UNCARRIABLE.get(column.kind, {}).values())
+            or None
+        )
 
     async def scan(
         self, table: Table, columns: Sequence[ScanColumn], *, in_order: bool = False, after: str | None = None
@@ -233,15 +241,20 @@ _READ_AS = {Kind.BYTES: pa.large_string(), Kind.INSTANT: pa.timestamp("us")}
 _KEY_IS_ITS_TEXT = (Kind.INTEGER, Kind.TEXT)
 
 
+def _selected(column: ScanColumn) -> str:
+    if column.read_kind is column.column.kind:
+        return _SELECTED.get(column.column.kind, "{0}")
+    return "{0}::int" if column.kind is Kind.INTEGER else "{0}::text"
+
+
 class _Reading:
     """One scan: what to select, and how to read it."""
 
     def __init__(self, table: Table, columns: Sequence[ScanColumn], key: tuple[str, ...]) -> None:
-        self._kinds = [scan_column.column.kind for scan_column in columns]
+        self._kinds = [scan_column.read_kind for scan_column in columns]
         self._key = key
         self._expressions = [
-            _SELECTED.get(scan_column.column.kind, "{0}").format(quote(scan_column.column.name))
-            for scan_column in columns
+            _selected(scan_column).format(quote(scan_column.column.name)) for scan_column in columns
         ]
         self._types = [_READ_AS.get(kind, ARROW_TYPES[kind]) for kind in self._kinds]
         # Where to find the text of each key column: in the column itself, or in one selected for it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import asyncpg
@@ -17,11 +18,22 @@ CONNECT_SECONDS_MAX = 5.0
 """A server on the same machine answers at once, or is not ready yet and is asked again."""
 
 
+SETTINGS = {
+    "max_connections": "200",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+}
+"""The server is thrown away: surviving a power cut is worth nothing here, and costs most of the time."""
+
+
 class PostgresqlRecipe:
     """Serves PostgreSQL from plain server programs, or from a container's image."""
 
+    advice = "Install the server programs with `pip install 'migration-bench[postgresql,embedded]'`"
     programs = ("initdb", "postgres")
-    usual_folders = "/usr/lib/postgresql/*/bin"
+    usual_folders = ("/usr/lib/postgresql/*/bin",)
+    are_apart = False
     wheel_programs = "pginstall/bin"
     system_user = "postgres"
     stop_signal = int(
@@ -50,12 +62,16 @@ class PostgresqlRecipe:
         package = Path(found.origin).parent
         return [folder for folder in (package, package.with_name(f"{package.name}.libs")) if folder.is_dir()]
 
-    def prepare_command(self, programs: Path, folder: Path, password_file: Path) -> list[str]:
+    def password_words(self, password: str) -> str:
+        """Return the password: the file is read by ``initdb``."""
+        return password
+
+    def prepare_command(self, programs: Mapping[str, Path], folder: Path) -> list[str]:
         """Return the command that lays out an empty cluster which only the password opens."""
         return [
-            str(programs / "initdb"),
-            f"--pgdata={folder}",
-            f"--pwfile={password_file}",
+            str(programs["initdb"]),
+            f"--pgdata={folder / 'data'}",
+            f"--pwfile={folder / 'password'}",
             "--username=postgres",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
@@ -63,23 +79,19 @@ class PostgresqlRecipe:
             "--no-sync",
         ]
 
-    def serve_command(self, programs: Path, folder: Path, port: int) -> list[str]:
+    def serve_command(self, programs: Mapping[str, Path], folder: Path, port: int) -> list[str]:
         """Return the command that serves the cluster on the loopback interface only."""
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(port),
             "unix_socket_directories": "",  # One door is enough, and a socket's path may be too long.
-            "max_connections": "200",
-            # The server is thrown away: surviving a power cut is worth nothing here, and costs most of the
-            # time.
-            "fsync": "off",
-            "full_page_writes": "off",
-            "synchronous_commit": "off",
+            **SETTINGS,
         }
-        command = [str(programs / "postgres"), "-D", str(folder)]
-        for name, value in settings.items():
-            command += ["-c", f"{name}={value}"]
-        return command
+        return [str(programs["postgres"]), "-D", str(folder / "data"), *_as_arguments(settings)]
+
+    def image_arguments(self) -> list[str]:
+        """Return the arguments for the server in the image."""
+        return _as_arguments(SETTINGS)
 
     def image_environment(self, password: str) -> dict[str, str]:
         """Return what the image's entry point wants to know."""
@@ -119,6 +131,11 @@ class PostgresqlRecipe:
             await connection.execute(f'DROP DATABASE IF EXISTS "{quoted}" WITH (FORCE)')
         finally:
             await connection.close()
+
+
+def _as_arguments(settings: Mapping[str, str]) -> list[str]:
+    """Spell settings as the server's arguments."""
+    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 
 async def _connect(url: str) -> asyncpg.Connection:

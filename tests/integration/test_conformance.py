@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+import re
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -50,6 +51,8 @@ from tests.contract import (
     values_for,
     wanted,
 )
+
+pytestmark = pytest.mark.every_server
 
 NOTES = table_of(
     "notes", column_of(Kind.INTEGER, "id", nullable=False), column_of(Kind.TEXT, "note"), key=["id"]
@@ -108,6 +111,7 @@ class TestSchema:
             primary_key=("a", "b"),
             uniques=(Unique("parent_c", ("c",)),),
         )
+        some = Index("child_some", (IndexPart("c"),), unique=True, condition="c > 1")
         child = Table(
             "child",
             (
@@ -115,17 +119,18 @@ class TestSchema:
                 Column("a", Kind.INTEGER),
                 Column("b", Kind.TEXT, size=30),
                 Column("c", Kind.INTEGER),
-                Column("twice", Kind.INTEGER, generated="c + c"),
+                Column("d", Kind.INTEGER),
+                Column("twice", Kind.INTEGER, generated="d + d"),
             ),
             primary_key=("id",),
-            checks=(Check("child_c", "c > 0"),),
+            checks=(Check("child_c", "d > 0"),),
             foreign_keys=(
                 ForeignKey("child_parent", ("a", "b"), "parent", ("a", "b"), on_delete="CASCADE"),
                 ForeignKey("child_self", ("c",), "child", ("id",), on_update="SET NULL"),
             ),
             indexes=(
                 Index("child_b", (IndexPart("b"), IndexPart("c", descending=True))),
-                Index("child_some", (IndexPart("c"),), unique=True, condition="c > 1"),
+                *([some] if subject.traits.partial_indexes else []),
             ),
         )
         schema = await subject.create(parent, child)
@@ -139,11 +144,12 @@ class TestSchema:
         assert found.primary_key == ("id",)
         assert found.foreign_keys == child.foreign_keys
         assert [check.name for check in found.checks] == ["child_c"]
-        assert [(i.name, i.unique, i.condition is None) for i in found.indexes] == [
-            ("child_b", False, True),
-            ("child_some", True, False),
+        # Some engines make an index for each foreign key.
+        made = [index for index in found.indexes if index.name in [own.name for own in child.indexes]]
+        assert [(i.name, i.unique, i.condition is None) for i in made] == [
+            (i.name, i.unique, i.condition is None) for i in child.indexes
         ]
-        assert [part.descending for part in found.indexes[0].parts] == [False, True]
+        assert [part.descending for part in made[0].parts] == [False, True]
         assert [(c.name, c.automatic, c.never_reuses) for c in found.columns if c.automatic] == [
             ("id", True, True)
         ]
@@ -183,7 +189,8 @@ class TestRows:
 
     async def test_columns_of_every_kind_stand_side_by_side(self, subject: Subject) -> None:
         table = table_of("all", *[column_of(kind, kind.value) for kind in KINDS])
-        rows = [tuple(VALUES[kind][at % len(VALUES[kind])] for kind in KINDS) for at in range(60)]
+        values = [values_for(kind, subject.traits) for kind in KINDS]
+        rows = [tuple(held[at % len(held)] for held in values) for at in range(60)]
         rows += [(None,) * len(KINDS)] * 3
         await subject.create(table)
         await subject.load(table, rows)
@@ -236,7 +243,9 @@ class TestRows:
         turned = table_of("notes", *reversed(NOTES.columns), key=["id"])
         assert await subject.read(turned) == [("one", 1)]
 
-    async def test_names_may_be_anything(self, subject: Subject) -> None:
+    async def test_names_may_be_anything_that_is_not_refused(self, subject: Subject) -> None:
+        refused = subject.traits.refused_names
+        names = [name for name in ODD_NAMES if refused is None or not re.search(refused, name)]
         tables = [
             table_of(
                 name,
@@ -244,11 +253,11 @@ class TestRows:
                 column_of(Kind.TEXT, f"{name}2"),
                 key=[name],
             )
-            for name in ODD_NAMES
+            for name in names
         ]
         schema = await subject.create(*tables)
         assert {t.name: [c.name for c in t.columns] for t in schema.tables} == {
-            name: [name, f"{name}2"] for name in ODD_NAMES
+            name: [name, f"{name}2"] for name in names
         }
         for table in tables:
             await subject.load(table, [(1, table.name)])
@@ -256,7 +265,7 @@ class TestRows:
             assert await subject.count(table) == 1
 
     async def test_a_very_wide_table_is_read_whole(self, subject: Subject) -> None:
-        names = [f"c{number}" for number in range(1_600)]
+        names = [f"c{number}" for number in range(min(1_600, subject.traits.column_count or 1_600))]
         table = table_of("wide", *[column_of(Kind.BOOLEAN, name) for name in names])
         rows = [tuple(bool((at + row) % 3) for at in range(len(names))) for row in range(3)]
         await subject.create(table)
@@ -323,7 +332,11 @@ class TestGoingOn:
     async def test_after_any_position_comes_exactly_the_rest(
         self, subject: Subject, kind: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        columns = [Column(f"k{at}", of, nullable=False) for at, of in enumerate(KINDS_OF_KEYS[kind])]
+        # Some engines want to know how long an entry of a key can be.
+        columns = [
+            Column(f"k{at}", of, nullable=False, size=500 if of in (Kind.TEXT, Kind.BYTES) else None)
+            for at, of in enumerate(KINDS_OF_KEYS[kind])
+        ]
         table = table_of(
             "keyed", *columns, column_of(Kind.TEXT, "rest"), key=[column.name for column in columns]
         )
@@ -577,7 +590,7 @@ class TestNumbers:
         await subject.create(WATCHED, HEARD)
         watched = numbered_table(
             "numbered",
-            Column("note", Kind.TEXT, nullable=False),
+            Column("note", Kind.TEXT, nullable=False, size=50),
             *[Column(kind.value, kind, nullable=False) for kind in KINDS],
         )
         watched = dataclasses.replace(

@@ -52,7 +52,7 @@ async def prepared(pair: tuple[Subject, Subject], table: Table, rows: Sequence[S
     schema = await target.create(table)
     plan = plan_of((await source.database.schema()).table(table.name), schema.table(table.name), len(rows))
     async with target.database.changing() as connection:
-        await create_checkpoints(connection, first_checkpoints(plan, {}).values())
+        await create_checkpoints(connection, target.database.writer, first_checkpoints(plan, {}).values())
     return plan
 
 

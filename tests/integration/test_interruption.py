@@ -17,7 +17,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import asyncpg
 import pytest
 
 from migration import DataMigrationService, Options, RolledBack, Stopped, open_database
@@ -389,19 +388,20 @@ async def unlocked(target: str) -> None:
     """Wait until the server has noticed that the process is gone, with its lock and its sessions."""
     if oracle.engine_of(target) == "sqlite":
         return
-    connection = await asyncpg.connect(target)
-    try:
-        for _ in range(400):
-            others = await connection.fetchval(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-            )
-            if not others:
-                return
-            await asyncio.sleep(0.05)
-    finally:
-        await connection.close()
+    for _ in range(400):
+        if await oracle.rows(target, OTHERS[oracle.engine_of(target)]) == [(0,)]:
+            return
+        await asyncio.sleep(0.05)
     raise AssertionError("a killed process still has sessions")
+
+
+OTHERS = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+    "mariadb": "SELECT count(*) FROM information_schema.processlist"
+    " WHERE db = database() AND id <> connection_id()",
+}
+"""How many sessions a database has besides the one that asks."""
 
 
 async def test_killed_at_any_moment_it_goes_on_and_is_proved(

@@ -17,14 +17,25 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncmy
 import asyncpg
 import psutil
 import pytest
 from sqlalchemy import make_url
 
 from migration.backends.postgresql_server import RECIPE, PostgresqlRecipe
-from migration.servers import ServerUnavailable, ThrowawayServer, keeper, programs, recipe, throwaway_server
+from migration.servers import (
+    ServerUnavailable,
+    ThrowawayServer,
+    fresh_database,
+    keeper,
+    load_recipe,
+    programs,
+    recipe,
+    throwaway_server,
+)
 from migration.servers.recipe import RoadClosed
+from tests.conftest import required_engines
 from tests.servers import Servers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,11 +44,11 @@ GONE_SECONDS_MAX = 30.0
 """The keeper looks five times a second and gives a server ten seconds to stop."""
 
 KILLED_OWNER = """
-import asyncio
+import asyncio, sys
 from migration.servers import throwaway_server
 
 async def main():
-    async with throwaway_server("postgresql"):
+    async with throwaway_server(sys.argv[1]):
         print("ready", flush=True)
         await asyncio.sleep(3600)
 
@@ -69,11 +80,19 @@ def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 @asynccontextmanager
-async def traced_server() -> AsyncIterator[tuple[ThrowawayServer, Traces]]:
+async def traced_server(engine: str = "postgresql") -> AsyncIterator[tuple[ThrowawayServer, Traces]]:
     """Start a server and note which processes and which folder came with it."""
     before = set(psutil.Process().children(recursive=True))
-    async with throwaway_server("postgresql") as server:
+    async with throwaway_server(engine) as server:
         yield server, traces_among(set(psutil.Process().children(recursive=True)) - before)
+
+
+def data_folder(command: list[str]) -> Path | None:
+    """Return where a server keeps its data, by its command."""
+    if "-D" in command:
+        return Path(command[command.index("-D") + 1])
+    named = [word for word in command if word.startswith("--datadir=")]
+    return Path(named[0].partition("=")[2]) if named else None
 
 
 def traces_among(processes: set[psutil.Process]) -> Traces:
@@ -84,9 +103,9 @@ def traces_among(processes: set[psutil.Process]) -> Traces:
             command = process.cmdline()
             if keeper.__file__ in command:
                 keepers.append(process)
-            elif "-D" in command:
+            elif data := data_folder(command):
                 servers.append(process)
-                folders.append(Path(command[command.index("-D") + 1]).parent)
+                folders.append(data.parent)
     [folder] = folders
     assert len(keepers) == 1
     return Traces([*keepers, *servers], folder)
@@ -158,12 +177,105 @@ async def test_a_server_with_open_connections_stops_without_waiting_for_them() -
 
 
 def test_a_killed_owner_leaves_neither_process_nor_folder(road: str) -> None:
-    with subprocess.Popen([sys.executable, "-c", KILLED_OWNER], stdout=subprocess.PIPE, cwd=ROOT) as owner:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED_OWNER, "postgresql"], stdout=subprocess.PIPE, cwd=ROOT
+    ) as owner:
         try:
             assert owner.stdout is not None
             assert owner.stdout.readline() == b"ready\n"
             traces = traces_among(set(psutil.Process(owner.pid).children(recursive=True)))
             assert not traces.are_gone()
+        finally:
+            owner.kill()
+    limit = time.monotonic() + GONE_SECONDS_MAX
+    while not traces.are_gone() and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert traces.are_gone()
+
+
+# --- a server of another engine -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mariadb(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a server that is there only as programs of this machine, in two folders."""
+    try:
+        programs.find_local_programs(load_recipe("mariadb"))
+    except RoadClosed as closed:
+        if "mariadb" in required_engines(request.config):
+            pytest.fail(f"required, but {closed}", pytrace=False)
+        pytest.skip(f"the road local is closed here: {closed}")
+    monkeypatch.setenv("MIGRATION_BENCH_SERVER", "local")
+    return "mariadb"
+
+
+async def test_its_programs_may_lie_in_different_folders(mariadb: str) -> None:
+    recipe = load_recipe(mariadb)
+    async with traced_server(mariadb) as (server, traces):
+        assert server.origin == "local binaries"
+        assert server.version == await recipe.version(server.url)
+        assert all(
+            process.uids().effective != 0 for process in traces.processes if "mariadbd" in process.name()
+        )
+        assert (traces.folder / "socket").is_socket()
+        async with fresh_database(mariadb, server.url) as url:
+            assert make_url(url).database != make_url(server.url).database
+            assert await recipe.version(url) == server.version
+    assert traces.are_gone()
+
+
+async def test_its_password_is_needed_and_in_no_command(mariadb: str) -> None:
+    recipe = load_recipe(mariadb)
+    async with traced_server(mariadb) as (server, traces):
+        wrong = make_url(server.url).set(password="wrong").render_as_string(hide_password=False)
+        with pytest.raises(recipe.not_ready, match="Access denied"):
+            await recipe.version(wrong)
+        password = make_url(server.url).password
+        assert password
+        assert not any(password in word for process in traces.processes for word in process.cmdline())
+        assert stat.S_IMODE((traces.folder / "password").stat().st_mode) == 0o600
+
+
+async def test_its_database_is_dropped_together_with_who_is_still_connected(mariadb: str) -> None:
+    async with throwaway_server(mariadb) as server:
+        async with fresh_database(mariadb, server.url) as url:
+            parts = make_url(url)
+            lingering = await asyncmy.connect(
+                host=parts.host,
+                port=parts.port,
+                user=parts.username,
+                password=parts.password,
+                database=parts.database,
+            )
+            async with lingering.cursor() as cursor:
+                # A transaction that has read a table keeps anybody from dropping it.
+                await cursor.execute("CREATE TABLE t (id int)")
+                await cursor.execute("BEGIN")
+                await cursor.execute("SELECT * FROM t")
+        assert parts.database not in await mariadb_databases(server.url)
+        lingering.close()
+
+
+async def mariadb_databases(url: str) -> set[str]:
+    parts = make_url(url)
+    connection = await asyncmy.connect(
+        host=parts.host, port=parts.port, user=parts.username, password=parts.password
+    )
+    try:
+        async with connection.cursor() as cursor:
+            await cursor.execute("SHOW DATABASES")
+            return {name for (name,) in await cursor.fetchall()}
+    finally:
+        await connection.ensure_closed()
+
+
+def test_its_killed_owner_leaves_neither_process_nor_folder(mariadb: str) -> None:
+    command = [sys.executable, "-c", KILLED_OWNER, mariadb]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as owner:
+        try:
+            assert owner.stdout is not None
+            assert owner.stdout.readline() == b"ready\n"
+            traces = traces_among(set(psutil.Process(owner.pid).children(recursive=True)))
         finally:
             owner.kill()
     limit = time.monotonic() + GONE_SECONDS_MAX
@@ -246,7 +358,7 @@ async def test_without_any_road_the_error_names_each_and_its_reason(
     monkeypatch.delenv("MIGRATION_BENCH_POSTGRESQL_URL", raising=False)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(PostgresqlRecipe, "usual_folders", f"{tmp_path}/*/bin")
+    monkeypatch.setattr(PostgresqlRecipe, "usual_folders", (f"{tmp_path}/*/bin",))
     monkeypatch.setattr(PostgresqlRecipe, "wheel_folders", lambda self: [])
     with pytest.raises(ServerUnavailable) as caught:
         async with throwaway_server("postgresql"):
@@ -303,7 +415,7 @@ def pretended() -> Iterator[Pretended]:
         for name, script in (("initdb", initdb), ("postgres", postgres)):
             (folder / name).write_text(f"#!/bin/sh\n{script}\n")
             (folder / name).chmod(0o755)
-        return programs.Programs(folder)
+        return programs.Programs({name: folder / name for name in ("initdb", "postgres")})
 
     yield make
     shutil.rmtree(folder)

@@ -17,7 +17,7 @@ from migration.plan import ColumnPlan, TablePlan
 from migration.progress import Progress, Step, silent
 from migration.verify import Side, compare_table
 from tests.conftest import FreshDatabase
-from tests.contract import KINDS, VALUES, Subject, column_of, table_of
+from tests.contract import KINDS, VALUES, Subject, column_of, table_of, values_for
 
 Rows = Sequence[Sequence[Any]]
 
@@ -117,7 +117,9 @@ class TestKeyed:
     async def test_a_value_that_moved_to_the_next_column_is_found(
         self, pair: tuple[Subject, Subject]
     ) -> None:
-        table = table_of("t", column_of(Kind.TEXT, "a", nullable=False), column_of(Kind.TEXT, "b"), key=["a"])
+        table = table_of(
+            "t", column_of(Kind.TEXT, "a", nullable=False, size=20), column_of(Kind.TEXT, "b"), key=["a"]
+        )
         found = await compare(pair, table, [("x|y", "z"), ("p", "")], [("x", "y|z"), ("p", None)])
         assert counts(found) == (1, 1, 1)
 
@@ -197,7 +199,7 @@ class TestKinds:
     async def test_every_value_of_a_kind_differs_from_every_other(
         self, pair: tuple[Subject, Subject], kind: Kind
     ) -> None:
-        values = [*VALUES[kind], None]
+        values = values_for(kind, pair[0].traits)
         table = table_of("t", column_of(Kind.INTEGER, "id", nullable=False), column_of(kind), key=["id"])
         turned = values[1:] + values[:1]
         found = await compare(pair, table, list(enumerate(values)), list(enumerate(turned)))

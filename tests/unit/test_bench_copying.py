@@ -17,7 +17,7 @@ OUTCOMES = (
 
 
 def test_each_ratio_is_of_two_durations_from_the_same_repetition() -> None:
-    found = {figure.name: figure.repetitions for figure in figures("any", OUTCOMES, limits_s=(1.0, 3.0))}
+    found = {figure.name: figure.repetitions for figure in figures("any", OUTCOMES, (1.0, 3.0), (6.0, 18.0))}
 
     assert found == {
         "copied_rows_per_s": (500, 250),
@@ -25,6 +25,7 @@ def test_each_ratio_is_of_two_durations_from_the_same_repetition() -> None:
         "share_of_binary_copy": (0.5, 0.75),
         "verification_over_copy": (0.5, 1.5),
         "whole_migration_s": (5, 12),
+        "resumed_over_whole": (1.2, 1.5),
         "client_peak_rss": (200, 210),
     }
     assert set(found) == set(COPY_FIGURES)
@@ -33,7 +34,11 @@ def test_each_ratio_is_of_two_durations_from_the_same_repetition() -> None:
 def test_where_there_is_no_limit_there_is_no_share() -> None:
     names = {figure.name for figure in figures("any", OUTCOMES)}
 
-    assert names == set(COPY_FIGURES) - {"share_of_binary_copy", "binary_copy_rows_per_s"}
+    assert names == set(COPY_FIGURES) - {
+        "share_of_binary_copy",
+        "binary_copy_rows_per_s",
+        "resumed_over_whole",
+    }
 
 
 def run(code: str) -> str:

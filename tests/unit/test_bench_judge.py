@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bench.budgets import Budget, parsed_budgets, read_budgets
+from bench.budgets import EVERY, Budget, parsed_budgets, read_budgets
+from bench.catalogue import OPERATIONS
 from bench.copying import COPY_FIGURES
 from bench.judge import Judgement, Verdict, judge, judged_figure, judged_measurement, worst
 from bench.measurement import STATISTICS, Bounded, Figure, measured
-from bench.operations import OPERATIONS
 
 AT_MOST_30 = Budget("any query", ("select_one",), "p99", "ms", at_most=30)
 AT_LEAST_HALF = Budget("speed", ("copy",), "share", "x", at_least=0.5)
@@ -52,7 +52,8 @@ def results_at(budget: Budget, value: float) -> set[Verdict]:
     for name in budget.operations:
         if budget.statistic in STATISTICS:
             samples = [round(value * 1e6)] * SAMPLE_COUNT
-            judgements += judged_measurement(measured(name, backend, samples), [budget])
+            measurement = measured(name, backend, samples, agents=budget.agents[-1])
+            judgements += judged_measurement(measurement, [budget])
         else:
             judgements += judged_figure(
                 Figure(budget.statistic, name, backend, budget.unit, (value,)), [budget]
@@ -73,7 +74,7 @@ def test_each_alarm_rings_when_its_limit_is_passed_and_not_before(budget: Budget
 @pytest.mark.parametrize("budget", read_budgets(), ids=lambda budget: budget.name)
 def test_each_budget_speaks_of_something_that_is_measured(budget: Budget) -> None:
     """A misspelt name would be a budget that is never judged."""
-    latencies = set(budget.operations) <= set(OPERATIONS) and budget.statistic in STATISTICS
+    latencies = set(budget.operations) <= {*OPERATIONS, EVERY} and budget.statistic in STATISTICS
     figures = set(budget.operations) == {"copy_messages"} and budget.statistic in COPY_FIGURES
 
     assert latencies or figures
@@ -98,6 +99,31 @@ def test_a_budget_for_one_backend_says_nothing_of_another() -> None:
     (judgement,) = judged_figure(Figure("share", "copy", "here", "x", (0.1,)), [here])
     assert judgement.verdict is Verdict.BROKEN
     assert judged_figure(Figure("share", "copy", "there", "x", (0.1,)), [here]) == ()
+
+
+def test_a_budget_for_a_crowd_says_nothing_of_one_alone() -> None:
+    crowd = Budget("crowd", (EVERY,), "p99", "ms", at_most=30, agents=(25,))
+    slow = [100_000_000] * SAMPLE_COUNT
+
+    assert judged_measurement(measured("any", "any", slow), [crowd]) == ()
+    (judgement,) = judged_measurement(measured("any", "any", slow, agents=25), [crowd])
+    assert judgement.verdict is Verdict.BROKEN
+    assert "any on any, 25 agents: budget 'crowd' is broken" in judgement.sentence()
+
+
+def test_what_is_too_slow_on_a_busy_machine_is_unproved_and_says_why() -> None:
+    slow = measured("select_one", "any", [31_000_000] * SAMPLE_COUNT, doubt="the machine was busy")
+
+    (judgement,) = judged_measurement(slow, [AT_MOST_30])
+    assert judgement.verdict is Verdict.UNPROVED
+    assert judgement.sentence().endswith("the limit is at most 30 ms; the machine was busy")
+
+
+def test_what_is_fast_enough_on_a_busy_machine_is_met() -> None:
+    fast = measured("select_one", "any", [1_000_000] * SAMPLE_COUNT, doubt="the machine was busy")
+
+    (judgement,) = judged_measurement(fast, [AT_MOST_30])
+    assert judgement.verdict is Verdict.MET
 
 
 def test_the_gravest_verdict_is_the_one_to_know() -> None:

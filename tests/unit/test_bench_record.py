@@ -76,7 +76,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     document = orjson.loads(path.read_bytes())
     path.write_bytes(orjson.dumps({**document, "schema_version": SCHEMA_VERSION + 1}))
 
-    with pytest.raises(UnreadableRun, match="has form 2"):
+    with pytest.raises(UnreadableRun, match="has form 3"):
         read_run(path)
 
 
@@ -121,8 +121,8 @@ def test_the_table_shows_each_result_with_its_verdict_and_no_colour_codes_in_a_p
 
     assert "\x1b" not in text
     lines = text.splitlines()
-    assert any("select_one" in line and "0.9000" in line and "met" in line for line in lines)
-    assert any("like_search" in line and "31.0000" in line and "broken" in line for line in lines)
+    assert any("select_one" in line and "0.900" in line and "met" in line for line in lines)
+    assert any("like_search" in line and "31.000" in line and "broken" in line for line in lines)
     assert any("share_of_binary_copy" in line and "0.8" in line and "met" in line for line in lines)
     assert "\x1b" in filled_report(tmp_path).rendered(colour=True)
 
@@ -131,9 +131,12 @@ def test_a_budget_that_nothing_was_judged_by_is_named(tmp_path: Path) -> None:
     report = filled_report(tmp_path)
 
     assert [budget.name for budget in report.unjudged()] == [
+        "25 agents",
         "pool checkout",
         "pool checkout, aim",
         "verification time",
         "client memory",
     ]
-    assert "Not judged in this run: pool checkout, pool checkout, aim" in report.rendered(colour=False)
+    assert "Not judged in this run: 25 agents, pool checkout, pool checkout, aim" in report.rendered(
+        colour=False
+    )

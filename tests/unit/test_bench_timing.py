@@ -9,11 +9,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.budgets import read_budgets
+from bench.catalogue import OPERATIONS, Operation
 from bench.judge import assert_not_broken, judged_measurement
 from bench.measurement import measured
-from bench.operations import OPERATIONS, Operation
 from bench.replay import CLOCK, ReplayClock
-from bench.stopwatch import take_samples
+from bench.stopwatch import take_mix, take_samples
 from bench.subject import Subject
 
 NO_SUBJECT = cast(Subject, None)
@@ -120,8 +120,8 @@ async def test_an_operation_that_became_too_slow_fails_its_benchmark() -> None:
         clock.now_ns += 31_000_000
         return 1
 
-    for name in ("select_one", "session_count", "latest_messages", "agent_memory", "like_search"):
-        slow = Operation(name, became_slow, 1, OPERATIONS[name].rounds_real)
+    for name, operation in OPERATIONS.items():
+        slow = Operation(name, became_slow, 1, operation.rounds_real)
         samples = await take_samples(slow, NO_SUBJECT, slow.rounds_real, clock_ns=clock)
         judgements = judged_measurement(measured(name, "none", samples.durations_ns), read_budgets())
         with pytest.raises(AssertionError, match="'any query' is broken"):
@@ -130,6 +130,34 @@ async def test_an_operation_that_became_too_slow_fails_its_benchmark() -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.name)
 def test_each_operation_takes_enough_samples_to_prove_its_budgets(operation: Operation) -> None:
-    fast = measured(operation.name, "none", [1_000] * operation.rounds_real)
+    fast = measured(operation.name, "none", [1_000] * operation.rounds_real, agents=operation.agents)
 
     assert {judgement.verdict for judgement in judged_measurement(fast, read_budgets())} <= {"met"}
+
+
+async def test_agents_do_the_operations_by_weight_and_leave_out_what_has_none() -> None:
+    async def quick(_subject: Subject, _number: int) -> int:
+        return 1
+
+    often, seldom, never = (Operation(f"w{weight}", quick, 1, 1, weight=weight) for weight in (9, 1, 0))
+    seen = await take_mix([often, seldom, never], NO_SUBJECT, agents=10, calls=200)
+
+    assert set(seen) == {"w9", "w1"}
+    assert len(seen["w9"].durations_ns) + len(seen["w1"].durations_ns) == 200
+    assert len(seen["w9"].durations_ns) > 4 * len(seen["w1"].durations_ns)
+
+
+async def test_a_stall_is_seen_in_the_time_since_each_call_was_due() -> None:
+    """The canary of coordinated omission: one call in fifty holds its agent up, and the next are late."""
+
+    async def stalls(_subject: Subject, number: int) -> int:
+        if number % 50 == 0:
+            await asyncio.sleep(1.0)
+        return 1
+
+    seen = await take_mix([Operation("stalls", stalls, 1, 1, weight=1)], NO_SUBJECT, agents=1, calls=60)
+
+    counters = seen["stalls"].counters
+    assert counters["late_calls"] > 3
+    service_p90_ms = sorted(seen["stalls"].durations_ns)[53] / 1e6
+    assert counters["since_due_p99_ms"] > 10 * service_p90_ms

@@ -387,12 +387,16 @@ def test_each_expression_can_be_tried_alone(database: sqlite3.Connection) -> Non
     for piece in SQLITE.pieces(table):
         try:
             database.execute(piece.statement)
-            database.execute("INSERT INTO t (id) VALUES (1)")
+            if piece.probe is None:
+                database.execute("INSERT INTO t (id) VALUES (1)")
+            else:
+                database.execute(piece.probe)
             taken[piece.what, piece.name] = True
-            database.execute("DROP TABLE t")
         except sqlite3.Error:
             taken[piece.what, piece.name] = False
-            database.execute("DROP TABLE IF EXISTS t")
+        assert piece.undo is not None
+        database.execute(piece.undo)
+        assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     assert taken == {
         ("default", "good"): True,
         ("default", "bad"): False,

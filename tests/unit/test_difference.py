@@ -121,6 +121,31 @@ def test_anything_less_is_not_proved_and_is_called_by_its_name(report: Report, v
     assert report.verdict == verdict
 
 
+def test_rows_in_a_file_and_rows_in_the_target_are_all_rows_but_nothing_is_proved() -> None:
+    table = TableComparison("users", ONE + TWO, ONE, rejected=TWO)
+    report = Report(("users", "notes"), (table, TableComparison("notes", ONE, ONE)), (CHECK,))
+    assert (report.accounted, report.proved, report.verdict) == (True, False, "rejected 1")
+    assert report.rejected_count == 1
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        TableComparison("users", ONE + TWO, ONE + TWO, rejected=TWO),
+        TableComparison("users", ONE + TWO, ONE),
+        TableComparison("users", ONE, ONE, rejected=TWO),
+    ],
+)
+def test_canary_a_row_that_is_in_neither_or_in_both_is_a_difference(table: TableComparison) -> None:
+    assert Report(("users",), (table,), (CHECK,)).verdict == "differs"
+
+
+def test_rows_in_a_file_do_not_hide_what_could_not_be_looked_at() -> None:
+    table = TableComparison("users", ONE + TWO, ONE, rejected=TWO)
+    report = Report(("users",), (table,), (CHECK,), could_not_look=("views: gone",))
+    assert (report.accounted, report.verdict) == (False, "could not look")
+
+
 def test_differences_are_counted_exactly_and_shown_checks_first() -> None:
     row, check = Difference("missing row", "users", "id=1"), Difference("default", "users", column="name")
     table = TableComparison(

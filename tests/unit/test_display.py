@@ -15,10 +15,12 @@ from migration.display import (
     show_differences,
     show_hazards,
     show_log,
+    show_misfits,
     show_plan,
     show_report,
     verdict_line,
 )
+from migration.load_rejects import Misfit
 from migration.model import Column, ForeignKey, Index, IndexPart, Kind, Table, Unique, View
 from migration.plan import ColumnPlan, Hazard, Plan, Severity, TablePlan
 from migration.progress import Step
@@ -112,6 +114,24 @@ def test_a_proof_shows_both_sides_of_every_table_and_every_check(paper: Paper) -
     assert "Left out: own (the target [b]keeps[/b] its rows)" in paper.text
     assert "proved: 1 row in 1 table; every column" in paper.text
     assert "is equal, but for what was left out" in paper.text
+
+
+def test_a_proof_shows_what_was_set_aside_and_only_then(paper: Paper) -> None:
+    whole = TableComparison("t", Digest(3, 5), Digest(3, 5))
+    show_report(paper.console, Report(("t",), (whole,)))
+    assert "set aside" not in paper.text
+    part = TableComparison("t", Digest(1_003, 5), Digest(2, 3), rejected=Digest(1_001, 2))
+    show_report(paper.console, Report(("t",), (part,)))
+    assert "1,001" in paper.text
+    assert "rejected 1001: so many of 1,003 rows are set aside" in paper.text
+
+
+def test_rows_that_still_do_not_fit_are_shown_with_their_exact_number(paper: Paper) -> None:
+    show_misfits(paper.console, [], 0)
+    assert paper.text == ""
+    show_misfits(paper.console, [Misfit(ODD_NAME, "id=1", "nul-in-text in v")], 1_234)
+    for word in ("1,234 in all, 1 shown", ODD_NAME, "id=1", "nul-in-text in v"):
+        assert word in paper.text
 
 
 def test_differences_are_shown_with_their_exact_number(paper: Paper) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 from migration.backends import backend_named, file_url
 from migration.look import count_rows, look, own_kind
 from migration.model import Column, ForeignKey, Kind, ScanColumn, Schema, Table, TableProfile
-from migration.plan import label
+from migration.plan import label, pair_tables
 from migration.progress import Step
 
 SQLITE, POSTGRESQL = backend_named("sqlite"), backend_named("postgresql")
@@ -42,7 +42,12 @@ async def profiles_of(
     progress = (steps if steps is not None else []).append
     async with SQLITE.snapshot(file_url(str(path))) as snapshot:
         return await look(
-            snapshot, source, target or Schema(), SQLITE.traits, POSTGRESQL.traits, mapping or {}, progress
+            snapshot,
+            source,
+            pair_tables(source, target or Schema(), mapping or {}),
+            SQLITE.traits,
+            POSTGRESQL.traits,
+            progress,
         )
 
 

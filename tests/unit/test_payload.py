@@ -27,6 +27,8 @@ BLOCKING = Hazard("nul-in-text", Severity.BLOCKING, "Texts hold a NUL", "t", "v"
 VIEW = Hazard("view-not-carried", Severity.HAZARD, "v will not be there", "v")
 OWN_ROWS = Hazard("target-rows", Severity.HAZARD, "The target holds rows", "my table", count=3)
 MEND_FIRST = "Mend first what cannot be accepted, in t.v"
+OR_SET_ASIDE = f"{MEND_FIRST}, or set these rows aside with --reject-to FILE"
+TOO_LONG = Hazard("name-too-long", Severity.BLOCKING, "The name is too long", "t", "v")
 NOTICE = Hazard("time-forms", Severity.NOTICE, "Written as text", "t", "w", 5)
 
 
@@ -76,13 +78,14 @@ def test_what_cannot_be_accepted_is_not_offered() -> None:
     [
         ((), (), ""),
         ((NOTICE,), (), ""),
-        ((BLOCKING,), (), MEND_FIRST),
+        ((BLOCKING,), (), OR_SET_ASIDE),
+        ((BLOCKING, TOO_LONG), (), MEND_FIRST),
         ((VIEW,), (), "Accept the rest by name: --accept view-not-carried"),
         ((VIEW,), ("view-not-carried",), ""),
         (
             (BLOCKING, OWN_ROWS),
             (),
-            f"{MEND_FIRST}. Accept the rest by name: --accept 'target-rows:my table=target'",
+            f"{OR_SET_ASIDE}. Accept the rest by name: --accept 'target-rows:my table=target'",
         ),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import migration
+from migration.choice import Choice
 from migration.fitting import Findings, check_indexes
 from migration.model import (
     Check,
@@ -26,7 +27,6 @@ from migration.model import (
     Schema,
     Table,
     TableProfile,
-    Traits,
     Trigger,
     Uncarried,
     Unique,
@@ -35,6 +35,7 @@ from migration.model import (
 from migration.plan import Hazard, Plan, Severity, TablePair, pair_tables
 from migration.planning import kinds_to_try, make_plan
 from migration.profile import ladder
+from migration.traits import Traits
 
 LOOSE = Traits(
     dialect="sqlite",
@@ -90,7 +91,8 @@ def plan_of(
     theirs = Schema() if target is None else target if isinstance(target, Schema) else Schema((target,))
     found = {"t": profiles} if isinstance(profiles, TableProfile) else dict(profiles or {})
     known = {table.name: found.get(table.name, profile_of(table)) for table in ours.tables}
-    return make_plan(ours, theirs, known, rows or {}, *traits, mapping or {}, accept)
+    chosen = Choice(mapping=mapping or {}).of(ours, theirs)
+    return make_plan(chosen, theirs, known, rows or {}, *traits, accept)
 
 
 def assert_only(plan: Plan, name: str, severity: Severity, **rest: Any) -> Hazard:
@@ -293,6 +295,68 @@ def test_a_value_that_does_not_fit_is_named() -> None:
         examples=("id=1: 'abc'",),
     )
     assert "varchar(2)" in hazard.sentence
+
+
+@pytest.mark.parametrize("name", ["infinity-not-held", "negative-zero-not-held"])
+def test_doubles_that_the_target_would_turn_into_others_are_named(name: str) -> None:
+    what = name.removesuffix("-not-held").replace("-", "_")
+    narrow = dataclasses.replace(STRICT, **{f"holds_{what}": False})
+    table = table_of(Column("c", Kind.FLOAT))
+    found = profile_of(table, c=ColumnProfile(Kind.FLOAT, **{f"{what}_count": 2}))
+    assert_only(plan_of(table, profiles=found, traits=(LOOSE, narrow)), name, BLOCKING, column="c", count=2)
+    assert plan_of(table, profiles=found).hazards == ()
+    as_text = profile_of(table, c=ColumnProfile(Kind.TEXT, **{f"{what}_count": 2}))
+    assert plan_of(table, profiles=as_text, traits=(LOOSE, narrow)).hazards == ()
+
+
+def test_rows_that_refer_to_nothing_cannot_go_where_that_is_forbidden() -> None:
+    key = ForeignKey("f", ("name",), "other", ("id",))
+    orphans = {"f (name) -> other(id)": (2, ("name='x'",))}
+    plan = plan_of(
+        table_of(NAME),
+        Schema((table_of(ID, name="other"), table_of(NAME, foreign_keys=(key,)))),
+        dataclasses.replace(profile_of(table_of(NAME)), orphans=orphans),
+    )
+    (hazard,) = [hazard for hazard in plan.hazards if hazard.severity is BLOCKING]
+    assert (hazard.name, hazard.table, hazard.column) == ("rows-without-parent", "t", "name")
+    assert (hazard.count, hazard.examples) == (2, ("name='x'",))
+
+
+def test_a_limit_that_holds_nothing_back_is_no_limit_unless_it_is_one_of_digits() -> None:
+    too_large = ColumnProfile(Kind.ANY, unfit_count=2)
+    for kind, names in ((Kind.TEXT, []), (Kind.DECIMAL, ["value-too-large"])):
+        table = table_of(Column("c", kind, size=2, precision=3))
+        plan = plan_of(table, table, profile_of(table, c=too_large), traits=(LOOSE, LOOSE))
+        assert [hazard.name for hazard in plan.hazards] == names
+
+
+def test_tables_that_have_no_column_in_common_are_not_copied_as_so_many_nothings() -> None:
+    plan = plan_of(table_of(NAME), table_of(Column("other", Kind.TEXT)))
+    (hazard,) = [hazard for hazard in plan.hazards if hazard.severity is BLOCKING]
+    assert (hazard.name, hazard.table) == ("no-column-in-common", "t")
+    assert "--map" in hazard.sentence
+    assert "no-column-in-common" not in {hazard.name for hazard in plan_of(table_of(), table_of()).hazards}
+
+
+@pytest.mark.parametrize(
+    ("there", "digits"),
+    [
+        (Column("c", Kind.TIMESTAMP, precision=0), 0),
+        (Column("c", Kind.INSTANT, precision=3), 3),
+        (Column("c", Kind.TIME, precision=5), 5),
+        (Column("c", Kind.TIMESTAMP, precision=6), None),
+        (Column("c", Kind.TIMESTAMP), None),
+        (Column("c", Kind.DECIMAL, precision=3), None),
+    ],
+)
+def test_times_are_wanted_with_as_many_digits_as_their_column_keeps(
+    there: Column, digits: int | None
+) -> None:
+    source = table_of(Column("c", Kind.TIMESTAMP))
+    plan = plan_of(source, table_of(there), profile_of(source, c=ColumnProfile(there.kind)))
+    assert [column.fraction_digits for column in plan.tables[0].columns] == [digits]
+    loose = plan_of(source, table_of(there), profile_of(source), traits=(STRICT, LOOSE))
+    assert [column.fraction_digits for column in loose.tables[0].columns] == [None]
 
 
 def test_a_null_where_none_may_be_is_named() -> None:
@@ -559,9 +623,31 @@ def test_a_sequence_begins_at_one_where_a_file_may_go_on_from_below() -> None:
     table = table_of(ID, primary_key=("id",))
     below = dataclasses.replace(profile_of(table), next_number=-5)
     assert plan_of(table, profiles=below).tables[0].next_number == 1
-    assert plan_of(table, profiles=below, traits=(LOOSE, LOOSE)).tables[0].next_number == -5
+    found = dataclasses.replace(below, columns={"id": ColumnProfile(Kind.ANY, smallest=-9, largest=-6)})
+    assert plan_of(table, profiles=found, traits=(LOOSE, LOOSE)).tables[0].next_number == -5
     unknown = dataclasses.replace(below, next_number=None)
     assert plan_of(table, profiles=unknown).tables[0].next_number is None
+
+
+def test_numbers_that_would_come_again_are_named() -> None:
+    table = table_of(ID, primary_key=("id",))
+    deleted = dataclasses.replace(profile_of(table, id=ColumnProfile(Kind.ANY, largest=5)), next_number=8)
+    plan = plan_of(table, profiles=deleted, traits=(LOOSE, LOOSE))
+    hazard = assert_only(plan, "numbers-used-again", HAZARD, table="t", column="id")
+    assert "8" in hazard.sentence
+    assert "5" in hazard.sentence
+    assert plan.tables[0].next_number is None
+    # Nothing comes again where a number is kept, where none was skipped, or where the next one is set.
+    for column, largest, traits in (
+        (dataclasses.replace(ID, never_reuses=True), 5, (LOOSE, LOOSE)),
+        (ID, 7, (LOOSE, LOOSE)),
+        (ID, 5, (LOOSE, STRICT)),
+    ):
+        table = table_of(column, primary_key=("id",))
+        found = profile_of(table, id=ColumnProfile(Kind.INTEGER, largest=largest))
+        plan = plan_of(table, profiles=found, traits=traits)
+        assert plan.hazards == ()
+        assert plan.tables[0].next_number == 8
 
 
 # --- keys -------------------------------------------------------------------------------------------
@@ -655,7 +741,49 @@ def test_values_too_long_for_a_tree_leave_out_what_needs_one() -> None:
         assert plan_of(table, profiles=short).hazards == ()
 
 
+# --- sizes ------------------------------------------------------------------------------------------
+
+# An engine that wants a size before it indexes a text; test_sizes.py tells which sizes it gets.
+SIZED = dataclasses.replace(
+    STRICT, sized_keys=True, bytes_per_character=4, row_bytes=4_000, column_count=3, partial_indexes=False
+)
+
+
+def test_a_text_in_a_key_gets_a_length_and_that_is_told() -> None:
+    plan = plan_of(table_of(NAME, primary_key=("name",)), traits=(LOOSE, SIZED))
+    assert_only(plan, "length-limited", NOTICE, column="name")
+    assert plan.tables[0].target.columns[0].size == 25
+
+
+def test_more_columns_than_a_table_has_room_for_cannot_even_be_tried() -> None:
+    columns = [Column(f"c{number}", Kind.INTEGER) for number in range(4)]
+    plan = plan_of(table_of(*columns), traits=(LOOSE, SIZED))
+    assert "4 columns" in assert_only(plan, "too-many-columns", BLOCKING, table="t").sentence
+    assert not plan.can_be_made
+    assert plan_of(table_of(*columns[:3]), traits=(LOOSE, SIZED)).hazards == ()
+
+
+def test_a_length_that_no_row_has_room_for_is_given_up() -> None:
+    wide = Column("c", Kind.TEXT, declared="VARCHAR(1000)", size=1000)
+    plan = plan_of(table_of(wide), traits=(LOOSE, SIZED))
+    assert_only(plan, "length-not-kept", NOTICE, column="c")
+    assert plan.tables[0].columns[0].target.size is None
+    assert plan.tables[0].target.columns[0].size is None
+
+
 # --- indexes ----------------------------------------------------------------------------------------
+
+
+def test_where_an_index_has_all_rows_one_of_some_rows_has_all_of_them_and_a_rule_stays_behind() -> None:
+    number = Column("n", Kind.INTEGER)
+    some = Index("i", (IndexPart("n"),), condition="n > 5")
+    plan = plan_of(table_of(number, indexes=(some,)), traits=(LOOSE, SIZED))
+    assert_only(plan, "index-of-all-rows", NOTICE, table="t")
+    assert plan.tables[0].target.indexes == (dataclasses.replace(some, condition=None),)
+    rule = dataclasses.replace(some, unique=True)
+    plan = plan_of(table_of(number, indexes=(rule,)), traits=(LOOSE, SIZED))
+    assert "n > 5" in assert_only(plan, "index-not-carried", HAZARD, table="t").sentence
+    assert plan.tables[0].target.indexes == ()
 
 
 def test_an_index_is_carried_with_its_condition_and_expressions() -> None:
@@ -985,7 +1113,7 @@ def untested(words: set[str]) -> list[str]:
 
 def test_every_hazard_that_planning_can_name_has_a_test_here() -> None:
     folder = Path(migration.__file__).parent
-    modules = ("planning", "fitting", "new_tables", "plan")
+    modules = ("planning", "fitting", "new_tables", "sizes", "refusal", "plan")
     text = "".join((folder / f"{name}.py").read_text("utf-8") for name in modules)
     words = set(re.findall(r'"([a-z0-9]+(?:-[a-z0-9]+)+)"', text))
     assert len(words) > 20

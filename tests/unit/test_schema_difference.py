@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from migration.choice import Choice
 from migration.errors import UsageError
 from migration.model import (
     Check,
@@ -48,12 +49,12 @@ def with_column(position: int, **changes: object) -> Schema:
 
 
 def told(target: Schema, mapping: dict[str, str] | None = None, source: Schema = SCHEMA) -> list[str]:
-    return [str(found) for found in compare_schemas(source, target, mapping or {})]
+    return [str(found) for found in compare_schemas(source, target, Choice(mapping=mapping or {}))]
 
 
 def test_a_schema_says_the_same_as_itself() -> None:
     assert told(SCHEMA) == []
-    assert compare_schemas(Schema(), Schema(), {}) == ()
+    assert compare_schemas(Schema(), Schema(), Choice()) == ()
 
 
 CASES = {

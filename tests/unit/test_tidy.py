@@ -29,6 +29,9 @@ FUNCTION_LINES_MAX = 60
 ENGINE_NAMES = ("postgres", "sqlite", "mysql", "mariadb")
 """What only `migration/backends/` may say in code. Adding an engine adds its name here."""
 
+SIBLINGS = {"mysql", "mariadb"}
+"""Two servers, one backend: their files may know each other."""
+
 VAGUE_NAMES = {"util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"}
 """Names that say nothing about what is inside, and so attract everything."""
 
@@ -133,6 +136,8 @@ def no_other_engine(source: Source) -> Iterator[Alarm]:
     The import-linter contract names the main module of each engine; this finds their other files too.
     """
     own = {name for name in ENGINE_NAMES if name in source.path.stem}
+    if own & SIBLINGS:
+        own |= SIBLINGS
     for node in ast.walk(source.tree):
         for module in _imported_backends(node):
             if foreign := {name for name in ENGINE_NAMES if name in module} - own:

@@ -8,7 +8,8 @@ import sqlite3
 import pytest
 
 from migration.backends import backend_named
-from migration.model import Kind, Traits
+from migration.model import Kind
+from migration.traits import Traits
 from migration.translation import Untranslatable, is_current_time, translate_expression, translate_query
 
 SQLITE, POSTGRESQL = backend_named("sqlite").traits, backend_named("postgresql").traits

@@ -671,7 +671,47 @@ def test_a_nul_is_looked_for_in_json_that_is_none() -> None:
     assert holds_nul(broken, Kind.JSON).tolist() == [0, 1, 3]
 
 
+# --- fewer digits of a second ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "digits", "values", "expected", "rounded"),
+    [
+        (Kind.TIMESTAMP, 0, [0, 499_999, 500_000, 1_500_000], [0, 0, 10**6, 2 * 10**6], [1, 2, 3]),
+        (Kind.TIMESTAMP, 3, [1_499, 1_500, 2_000, None], [1_000, 2_000, 2_000, None], [0, 1]),
+        (Kind.TIMESTAMP, 6, [1, 999_999], [1, 999_999], []),
+        # Before 1970 a half goes up too.
+        (Kind.INSTANT, 0, [-500_000, -500_001, -(10**6)], [0, -(10**6), -(10**6)], [0, 1]),
+        # Out of the day or the calendar nothing goes.
+        (Kind.TIME, 0, [86_400_000_000 - 1, 86_399_000_000], [86_399_000_000] * 2, [0]),
+        (Kind.TIMESTAMP, 2, [253_402_300_800_000_000 - 1], [253_402_300_800_000_000 - 10_000], [0]),
+        # What has no fraction loses none.
+        (Kind.DATE, 0, [0, 19_000], [0, 19_000], []),
+    ],
+)
+def test_times_are_rounded_to_the_digits_that_a_column_keeps_and_each_one_is_named(
+    kind: Kind, digits: int, values: list[int | None], expected: list[int | None], rounded: list[int]
+) -> None:
+    numbers = pa.int32() if kind is Kind.DATE else pa.int64()
+    found = convert(pa.array(values, numbers).view(ARROW_TYPES[kind]), kind, kind, digits)
+    found.array.validate(full=True)
+    assert found.array.view(numbers).to_pylist() == expected
+    assert found.rounded.tolist() == rounded
+
+
+def test_what_is_rounded_twice_is_named_once() -> None:
+    texts = pa.array(["2024-01-01 00:00:00.1234567", "2024-01-01 00:00:00.12", "2024-01-01 00:00:01"])
+    found = convert(texts, Kind.TEXT, Kind.TIMESTAMP, 1)
+    assert found.rounded.tolist() == [0, 1]
+    assert len(found.failed) == 0
+
+
 # --- what is too large ------------------------------------------------------------------------------
+
+
+def at(micros: int) -> dt.datetime:
+    """Return the moment so many microseconds after 1970."""
+    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=micros)
 
 
 @pytest.mark.parametrize(
@@ -688,7 +728,22 @@ def test_a_nul_is_looked_for_in_json_that_is_none() -> None:
         ([0.5, 0.1, math.nan, math.inf, 1e300, None, -0.0], Column("c", Kind.FLOAT, bits=32), [1, 4]),
         ([0.1], Column("c", Kind.FLOAT, bits=64), []),
         (["1" * 100], Column("c", Kind.DECIMAL), []),
-        ([b"x"], Column("c", Kind.BYTES, size=0), []),
+        ([b"x", b"", None], Column("c", Kind.BYTES, size=0), [0]),
+        ([b"\xff" * 3, b"\xff" * 4], Column("c", Kind.BYTES, size=9, byte_size=3), [1]),
+        ([b"x" * 99], Column("c", Kind.BYTES), []),
+        (["abc", "ab\u00e9", "\u20ac\u20ac", None], Column("c", Kind.TEXT, byte_size=3), [1, 2]),
+        (["abcd", "\u20ac"], Column("c", Kind.TEXT, size=3, byte_size=2), [0, 1]),
+        (["\u00ff", "\u0100", "a\u0100", "", None], Column("c", Kind.TEXT, largest_character=0xFF), [1, 2]),
+        (
+            ["\uffff", "\U00010000", "a\n\U0010ffff\n"],
+            Column("c", Kind.TEXT, largest_character=0xFFFF),
+            [1, 2],
+        ),
+        (["~", "\x7f", "\x00", "\u0080"], Column("c", Kind.TEXT, largest_character=0x7F), [3]),
+        ([at(-1), at(0), None, at(9)], Column("c", Kind.TIMESTAMP, earliest=0), [0]),
+        ([at(-1), at(0), at(9), at(10)], Column("c", Kind.TIMESTAMP, earliest=0, latest=9), [0, 3]),
+        ([at(-1), at(10)], Column("c", Kind.TIMESTAMP), []),
+        ([at(9), at(10)], Column("c", Kind.INSTANT, latest=9), [1]),
         (["2024"], None, []),
         ([], Column("c", Kind.TEXT, size=3), []),
     ],
