@@ -13,7 +13,7 @@ Statements are built once, when this file is read: building one anew costs as mu
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -84,6 +84,9 @@ def memory_statements(memory: sa.Table) -> dict[str, Any]:
         "expired": sa.delete(memory).where(
             c.expires_at.is_not(None), c.expires_at < bindparam("now", type_=EPOCH)
         ),
+        "any expired": select(c.id)
+        .where(c.expires_at.is_not(None), c.expires_at < bindparam("now", type_=EPOCH))
+        .limit(1),
         "of_agent": select(memory).where(of_agent).limit(5),
         "change": sa.update(memory)
         .where(c.id == bindparam("number"))
@@ -254,19 +257,27 @@ async def set_memory(subject: Subject, number: int) -> int:
     return 1
 
 
+async def delete_expired(subject: Subject, now: datetime) -> None:
+    """Delete expired memories, where there are any: looking is cheap, and a write waits for its turn."""
+    built = memory_statements(subject.reference.memory)
+    async with subject.connection() as connection:
+        found = await _rows(connection, built["any expired"], now=now)
+    if found:
+        async with subject.transaction() as connection:
+            await connection.execute(built["expired"], {"now": now})
+
+
 @operation(rounds_real=1_500, group="queries", weight=15)
 async def get_memory(subject: Subject, number: int) -> int:
-    """Delete expired memories, then look one up: a read that writes."""
+    """Delete expired memories, then look one up: a read that may write."""
     asked = subject.reference
     agent, session, key = asked.memories[number % len(asked.memories)]
-    built = memory_statements(asked.memory)
     now = asked.now + timedelta(seconds=number % 900)
-    async with subject.transaction() as connection:
-        await connection.execute(built["expired"], {"now": now})
-        named = {"agent": agent, "key": key, "now": now} | ({} if session is None else {"session": session})
-        return len(
-            await _rows(connection, built[f"get in {'global' if session is None else 'session'}"], **named)
-        )
+    await delete_expired(subject, now)
+    place, named = _place_of(session)
+    statement = memory_statements(asked.memory)[f"get in {place}"]
+    async with subject.connection() as connection:
+        return len(await _rows(connection, statement, agent=agent, key=key, now=now, **named))
 
 
 @operation(rounds_real=1_500, group="queries", weight=5)
@@ -274,16 +285,17 @@ async def list_memory(subject: Subject, number: int) -> int:
     """Delete expired memories, then list the newest fifty whose keys begin alike."""
     asked = subject.reference
     agent, session, _ = asked.memories[number % len(asked.memories)]
-    built = memory_statements(asked.memory)
     now = asked.now + timedelta(seconds=number % 900)
-    async with subject.transaction() as connection:
-        await connection.execute(built["expired"], {"now": now})
-        named = {"agent": agent, "beginning": "state%", "now": now} | (
-            {} if session is None else {"session": session}
-        )
-        return len(
-            await _rows(connection, built[f"list in {'global' if session is None else 'session'}"], **named)
-        )
+    await delete_expired(subject, now)
+    place, named = _place_of(session)
+    statement = memory_statements(asked.memory)[f"list in {place}"]
+    async with subject.connection() as connection:
+        return len(await _rows(connection, statement, agent=agent, beginning="state%", now=now, **named))
+
+
+def _place_of(session: str | None) -> tuple[str, dict[str, str]]:
+    """Tell which statements speak of a memory of this session or of none, and name the session to them."""
+    return ("global", {}) if session is None else ("session", {"session": session})
 
 
 def audit_row(subject: Subject, number: int, session: str | None) -> dict[str, Any]:

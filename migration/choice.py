@@ -14,8 +14,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from migration.errors import PlanChanged, UsageError
-from migration.model import Column, Kind, Schema, fingerprint
+from migration.model import Column, Kind, Schema, Uncarried, fingerprint
 from migration.plan import TablePair, pair_tables
+from migration.schema_tools import kept_by_tools
 
 LEFT_OUT = "left out on request"
 NOTHING_TOUCHED = "Nothing was touched"
@@ -63,7 +64,7 @@ class Chosen:
     pairs
         Each table that goes, beside the one of the target it goes into.
     left_out
-        What stays, with the reason.
+        What stays, with the reason; the target's tables that a schema tool keeps are among it.
     """
 
     schema: Schema
@@ -102,12 +103,16 @@ class Choice:
         PlanChanged
             When it was saved for another schema; the sentence says what differs.
         """
-        left_out = self._left_out(source)
+        requested = self._left_out(source)
         # Checked against all of the source: a name that is mapped and left out is no mistake.
         pair_tables(source, target, self.mapping)
+        # What is named goes, whoever keeps it.
+        named = requested.union(self.tables, (_table_of(name, source) for name in self.mapping))
+        kept = {name: why for name, why in kept_by_tools(source).items() if name not in named}
+        left_out = dict.fromkeys(requested, LEFT_OUT) | kept
         schema = source.without(frozenset(left_out))
         schema = dataclasses.replace(
-            schema, uncarried=tuple(thing for thing in schema.uncarried if thing.name not in left_out)
+            schema, uncarried=tuple(thing for thing in schema.uncarried if _of(thing, source) not in left_out)
         )
         mapping = {
             name: other for name, other in self.mapping.items() if _table_of(name, source) not in left_out
@@ -118,10 +123,12 @@ class Choice:
             dataclasses.replace(pair, types=types.get(pair.source.name, {}))
             for pair in pair_tables(schema, target, mapping)
         )
-        return Chosen(schema, pairs, dict.fromkeys(sorted(left_out), LEFT_OUT))
+        taken = {pair.target_name for pair in pairs}
+        there = {name: why for name, why in kept_by_tools(target).items() if name not in taken}
+        return Chosen(schema, pairs, dict(sorted((there | left_out).items())))
 
     def _left_out(self, source: Schema) -> set[str]:
-        tables = {table.name for table in source.tables} | {thing.name for thing in source.uncarried}
+        tables = {table.name for table in source.tables} | {_of(thing, source) for thing in source.uncarried}
         names = tables | {view.name for view in source.views}
         wanted = set(tables) if not self.tables else _matching(self.tables, tables, "--table")
         left_out = (tables - wanted) | _matching(self.excluded, names, "--exclude-table")
@@ -267,6 +274,13 @@ def _matching(patterns: Iterable[str], names: Iterable[str], option: str) -> set
             )
         found |= meant
     return found
+
+
+def _of(thing: Uncarried, source: Schema) -> str:
+    """Return the table that a thing hangs on, and goes or stays with; its own name where there is none."""
+    names = (table.name for table in source.tables)
+    on = [name for name in names if thing.name == name or thing.name.startswith(f"{name}.")]
+    return max(on, key=len, default=thing.name)
 
 
 def _table_of(name: str, source: Schema) -> str:

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from migration.backends import Snapshot
@@ -207,7 +209,7 @@ class _Seen:
         hashes = row_hashes(values, batch.num_rows)[:, :HASH_BYTES]
         filled = np.ones(batch.num_rows, dtype=bool)
         for value in values:
-            filled &= value.array.is_valid().to_numpy(zero_copy_only=False)
+            filled &= _is_filled(value.array)
         for at in np.flatnonzero(filled).tolist():
             name = hashes[at].tobytes()
             label = ", ".join(show_at(batch.column(place), at) for place in range(batch.num_columns)).encode()
@@ -241,12 +243,28 @@ def _canonical(batch: pa.RecordBatch, columns: Sequence[ScanColumn], traits: Tra
     ]
 
 
+def _is_filled(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """Tell of each value whether it is one; what travels as several classes is none when each is empty."""
+    if not pa.types.is_struct(array.type):
+        return np.asarray(array.is_valid().to_numpy(zero_copy_only=False))
+    parts = [pc.struct_field(array, at) for at in range(array.type.num_fields)]
+    return np.asarray(np.logical_or.reduce([_is_filled(part) for part in parts]))
+
+
 def _folded(found: Canonical) -> Canonical:
     """Take case, accents and spaces at the end off texts: what any comparison that is not by bytes may do."""
-    if not pa.types.is_string(found.array.type):
-        return found
-    texts = [None if text is None else _plain(text) for text in found.array.to_pylist()]
-    return Canonical(pa.array(texts, pa.string()), found.strays)
+    array = found.array
+    if pa.types.is_struct(array.type):
+        fields = [array.type.field(at) for at in range(array.type.num_fields)]
+        parts = [_plain_texts(pc.struct_field(array, at)) for at in range(len(fields))]
+        return Canonical(pa.StructArray.from_arrays(parts, fields=fields), found.strays)
+    return Canonical(_plain_texts(array), found.strays)
+
+
+def _plain_texts(array: pa.Array) -> pa.Array:
+    if not pa.types.is_string(array.type):
+        return array
+    return pa.array([None if text is None else _plain(text) for text in array.to_pylist()], pa.string())
 
 
 def _plain(text: str) -> str:

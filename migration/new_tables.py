@@ -52,6 +52,7 @@ class NewTables:
         self._source, self._target, self._findings = source, target, findings
         self._places = {pair.source.name: (pair.target_name, renames(pair)) for pair in pairs}
         self._constraint_names: set[str] = set()
+        self._index_names = {pair.target_name for pair in pairs}
         self._sizes = Sizes(target, findings)
         self._same_dialect = source.dialect == target.dialect
 
@@ -182,9 +183,8 @@ class NewTables:
             if reason := self._sizes.why_no_key(table, unique.columns, profile):
                 self._findings.not_carried("unique", table.name, columns, reason)
             else:
-                yield Unique(
-                    self._fitting_name(table, unique.name), tuple(names[name] for name in unique.columns)
-                )
+                name = self._index_name(table, unique.name) if unique.name else None
+                yield Unique(self._fitting_name(table, name), tuple(names[name] for name in unique.columns))
 
     def _checks(self, table: Table, kinds: Mapping[str, Kind]) -> Iterable[Check]:
         for check in table.checks:
@@ -248,7 +248,8 @@ class NewTables:
             found = [self._part(part, table, index, kinds, names) for part in index.parts]
             parts = tuple(part for part in found if part is not None)
             if (condition is None) == (index.condition is None) and len(parts) == len(index.parts):
-                yield dataclasses.replace(index, condition=condition, parts=parts)
+                name = self._index_name(table, index.name)
+                yield dataclasses.replace(index, name=name, condition=condition, parts=parts)
 
     def _why_no_index(self, table: Table, index: Index, profile: TableProfile) -> str:
         """Return why an index cannot be made, or nothing."""
@@ -276,6 +277,16 @@ class NewTables:
             return dataclasses.replace(part, text=names[part.text])
         text = self._translated("index", table, index.name, part.text, kinds)
         return None if text is None else dataclasses.replace(part, text=text)
+
+    def _index_name(self, table: Table, name: str) -> str:
+        """Return a name that no other index has, where the target tells them apart by their names alone."""
+        fitting = name
+        if self._target.index_names_are_global and name in self._index_names:
+            fitting = f"{table.name}_{name}"
+            sentence = f"The index {name} becomes {fitting}, because another one is called {name}, too"
+            self._findings.add("name-not-kept", Severity.NOTICE, sentence, table=table.name)
+        self._index_names.add(fitting)
+        return fitting
 
     # --- pieces ---------------------------------------------------------------------------------------
 

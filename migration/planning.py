@@ -372,7 +372,9 @@ class _Planner:
 
 def _where_it_matters(found: ColumnProfile, there: Column, target: Traits) -> ColumnProfile:
     """Return a profile less the values that only a declared limit forbids, where such limits mean nothing."""
-    if not target.keeps_storage_classes or (there.kind is Kind.DECIMAL and target.decimal_digits is not None):
+    digits, limit = found.integer_digits + found.fraction_digits, target.decimal_digits
+    is_too_long = there.kind is Kind.DECIMAL and limit is not None and digits > limit
+    if not target.keeps_storage_classes or is_too_long:
         return found
     return dataclasses.replace(found, unfit_count=0, unfit_examples=())
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+import sqlalchemy as sa
 
 from migration.backends import Snapshot
 from migration.checkpoint import Begun
 from migration.choice import Choice
 from migration.collisions import find_collisions
 from migration.database import Database
-from migration.look import count_rows, look
+from migration.look import clause, count_rows, look
 from migration.model import Schema, Table, TableProfile
 from migration.plan import Hazard, Plan, Severity
 from migration.planning import make_plan
 from migration.progress import Progress
+from migration.schema_tools import kept_by_tools, tool_table
+
+# Branches of a schema tool that are shown.
+REVISIONS = 5
+# A revision is a short name; what is longer is none, and is cut.
+REVISION_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,11 @@ async def survey(
     )
     stranded = await _stranded(target, target_schema, plan)
     equal = await find_collisions(source_snapshot, plan, profiles, source.traits, target.traits)
-    plan = dataclasses.replace(plan, hazards=stranded + equal + plan.hazards)
+    tools = await _of_tools(source_snapshot, source_schema, plan.left_out, is_source=True)
+    if kept_by_tools(target_schema):
+        async with target.snapshot() as snapshot:
+            tools += await _of_tools(snapshot, target_schema, plan.left_out, is_source=False)
+    plan = dataclasses.replace(plan, hazards=stranded + equal + plan.hazards + tools)
     return Survey(source_schema, target_schema, profiles, plan)
 
 
@@ -90,6 +102,30 @@ async def _stranded(target: Database, schema: Schema, plan: Plan) -> tuple[Hazar
         for table, key in staying
         if counts[table.name]
     )
+
+
+async def _of_tools(
+    snapshot: Snapshot, schema: Schema, left_out: Collection[str], *, is_source: bool
+) -> tuple[Hazard, ...]:
+    """Say which tables of one side belong to a schema tool, and how far the tool is there."""
+    found = []
+    for table in schema.tables:
+        known = tool_table(table)
+        if known is None or table.name not in left_out:
+            continue
+        columns = {name.lower(): column for name, column in clause(table).c.items()}
+        query = sa.select(*[columns[name] for name in known.revision]).limit(REVISIONS)
+        if known.latest:
+            query = query.order_by(columns[known.latest].desc()).limit(1)
+        rows = await snapshot.rows(query) if known.revision else []
+        names = [" ".join(str(value) for value in row if value is not None) for row in rows]
+        revision = ", ".join(sorted(name[:REVISION_CHARACTERS] for name in names))
+        who = f"kept by {known.tool}" + (f", at {revision}" if revision else "")
+        sentence = f"In the target, {who}; it stays as it is"
+        if is_source:
+            sentence = f"In the source, {who}; it does not go, {known.tool} keeps its own in the target"
+        found.append(Hazard("schema-tool-table", Severity.NOTICE, sentence, table.name))
+    return tuple(found)
 
 
 async def _count_rows(target: Database, tables: Sequence[Table]) -> dict[str, int]:

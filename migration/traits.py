@@ -1,4 +1,4 @@
-"""What an engine can hold and do, as data, so that planning needs no engine's name."""
+"""The one value that tells planning about an engine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Traits:
     ``partial_indexes`` means that an index can be of some rows only. ``json_valid`` is the function that
     tells whether a text is JSON, ``utc_now`` the time in UTC without a zone; ``instants_have_zones``
     means that the current time may stand beside a column of instants, whatever the zone of the session.
-    ``divides_whole`` means that 7 / 2 is 3.
+    ``divides_whole`` means that 7 / 2 is 3. ``constraint_names_are_global`` means that no two tables can
+    have a foreign key or a check of one name, ``index_names_are_global`` that an index is called like no
+    other index and no table. ``refused_names`` is a pattern that is found in names the engine does not take.
     """
 
     dialect: str
@@ -65,4 +67,5 @@ class Traits:
     instants_have_zones: bool = True
     divides_whole: bool = True
     constraint_names_are_global: bool = False
+    index_names_are_global: bool = True
     refused_names: str | None = None

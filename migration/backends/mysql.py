@@ -97,6 +97,7 @@ class MySQL:
         instants_have_zones=False,
         divides_whole=False,
         constraint_names_are_global=True,
+        index_names_are_global=False,
         sized_keys=True,
         bytes_per_character=4,
         row_bytes=65_535,

@@ -1,6 +1,6 @@
 """Names are kept exactly; those that the target would cut, or take for one another, are refused."""
 
-from tests.cases import Case, carried, refused
+from tests.cases import Case, Then, carried, refused
 
 LONG = "a_name_that_is_longer_than_the_sixty_three_bytes_one_engine_keeps"
 
@@ -35,7 +35,7 @@ CASES = [
             "sqlite": """CREATE TABLE "👍" ("🏳️" INTEGER PRIMARY KEY); INSERT INTO "👍" VALUES (1)""",
             "postgresql": """CREATE TABLE "👍" ("🏳️" INTEGER PRIMARY KEY); INSERT INTO "👍" VALUES (1)""",
         },
-        {"* > mariadb": refused("name-too-long", says=["👍"]), "* > *": carried()},
+        {"* > mariadb": refused("name-not-held", says=["👍"]), "* > *": carried()},
     ),
     Case(
         15,
@@ -55,6 +55,17 @@ CASES = [
             INSERT INTO "{LONG}" VALUES (1, 2)"""
         },
         {"* > sqlite": carried(), "* > *": refused("name-too-long", says=[LONG])},
+    ),
+    Case(
+        15,
+        "index names that are unique only within their table",
+        {
+            "mariadb": """CREATE TABLE t (n INTEGER PRIMARY KEY, a INTEGER UNIQUE, b INTEGER, INDEX by_b (b));
+                CREATE TABLE u (n INTEGER PRIMARY KEY, a INTEGER UNIQUE, b INTEGER, INDEX by_b (b));
+                INSERT INTO t VALUES (1, 2, 3); INSERT INTO u VALUES (1, 2, 3)"""
+        },
+        {"* > mariadb": carried(), "* > *": carried(says=["name-not-kept"])},
+        then=[Then("SELECT count(*) FROM u", [(1,)], "INSERT INTO u VALUES (2, 2, 3)", refuses=True)],
     ),
     Case(
         15,

@@ -42,7 +42,8 @@ async def database(backend_url: str) -> AsyncIterator[Database]:
 async def fill(database: Database) -> None:
     async with database.changing() as connection:
         await connection.exec_driver_sql("CREATE TABLE messages (id integer PRIMARY KEY, content text)")
-        await connection.exec_driver_sql('CREATE TABLE "Odd name" ("key" integer)')
+        odd, key = map(database.writer.quote, ("Odd name", "key"))
+        await connection.exec_driver_sql(f"CREATE TABLE {odd} ({key} integer)")
         for number in range(ROWS):
             text = hashlib.sha256(str(number).encode()).hexdigest()
             await connection.exec_driver_sql(f"INSERT INTO messages VALUES ({number}, '{text}')")
@@ -142,7 +143,7 @@ async def test_canary_a_backup_that_lacks_a_table_is_not_left_behind(
 
     async def write_late(url: Any, folder: Path) -> Path:
         async with database.changing() as connection:
-            await connection.exec_driver_sql('DROP TABLE "Odd name"')
+            await connection.exec_driver_sql(database.writer.drop_table("Odd name"))
         return await write(url, folder)
 
     monkeypatch.setattr(database.backend, "backup", write_late)

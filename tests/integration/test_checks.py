@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -218,18 +217,23 @@ async def test_what_is_mended_is_proved_again(shop: Shop) -> None:
 
 async def terminate(url: str) -> None:
     """End every session of a database but our own."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-    finally:
-        await connection.close()
+    for (session,) in await oracle.rows(url, SESSIONS[oracle.engine_of(url)]):
+        await oracle.run(url, f"{ENDS[oracle.engine_of(url)]} {session}")
+
+
+SESSIONS = {
+    "postgresql": "SELECT '(' || pid || ')' FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    "mariadb": "SELECT id FROM information_schema.processlist"
+    " WHERE db = database() AND id <> connection_id()",
+}
+ENDS = {"postgresql": "SELECT pg_terminate_backend", "mariadb": "KILL SOFT"}
+SERVED = ["postgresql", "mariadb"]
+"""Engines with sessions that somebody else can end."""
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=name_of)
-@pytest.mark.parametrize("shop", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("shop", SERVED, indirect=True)
 async def test_a_check_whose_connection_died_could_not_look_and_found_nothing(
     shop: Shop, check: Check
 ) -> None:
@@ -263,7 +267,7 @@ async def test_a_server_that_is_gone_could_not_be_asked_for_numbers(shop: Shop) 
     assert reason.startswith("sequences")
 
 
-@pytest.mark.parametrize("shop", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("shop", SERVED, indirect=True)
 async def test_a_connection_that_dies_while_rows_are_read_proves_nothing_and_finds_nothing(
     shop: Shop,
 ) -> None:
@@ -334,7 +338,7 @@ async def test_a_file_with_a_hole_could_not_be_looked_at(shop: Shop) -> None:
     assert len([reason for reason in validator.report.could_not_look if "damaged" in reason]) >= 3
 
 
-@pytest.mark.parametrize("shop", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("shop", SERVED, indirect=True)
 async def test_what_could_not_be_looked_at_once_can_be_looked_at_later(shop: Shop) -> None:
     async with shop.copy() as url, shop.validator(url) as validator:
         async with validator._proof() as proof:

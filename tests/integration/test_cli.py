@@ -477,8 +477,8 @@ def test_there_is_nothing_to_roll_back_in_a_target_that_nobody_began(
 def test_a_migration_that_fails_after_writing_ends_with_5_and_the_target_as_it_was(
     tmp_path: Path, postgresql_url: str
 ) -> None:
-    source = made(tmp_path / "twice.db", "CREATE TABLE t (v TEXT); INSERT INTO t VALUES ('a'), ('a')")
-    sql(postgresql_url, "CREATE TABLE t (v text UNIQUE)")
+    source = made(tmp_path / "refused.db", "CREATE TABLE t (v TEXT); INSERT INTO t VALUES ('a'), ('b')")
+    sql(postgresql_url, "CREATE TABLE t (v text CHECK (v <> 'b'))")
     before = dump(postgresql_url)
     result = here("migrate", source, postgresql_url, "--json", exit_code=5)
     assert "put back as it was, which was verified" in sentence_of(result)

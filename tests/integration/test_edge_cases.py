@@ -53,7 +53,20 @@ async def test_it_arrives_or_is_named_or_is_refused(
         await assert_moves({"": case}, pair, fresh_database)
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+# Pairs on which cases disturb one another though they should not, and why.
+APART: dict[tuple[str, str], str] = {}
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(
+            pair, marks=[pytest.mark.xfail(strict=True, reason=APART[pair])] if pair in APART else []
+        )
+        for pair in PAIRS
+    ],
+    ids="-".join,
+)
 async def test_cases_arrive_together_as_they_do_alone(
     pair: tuple[str, str], fresh_database: FreshDatabase
 ) -> None:

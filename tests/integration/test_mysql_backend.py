@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import sys
@@ -78,6 +79,39 @@ async def user_with(url: URL, *rights: str) -> AsyncIterator[URL]:
         yield url.set(username=name, password="p:@/w")
     finally:
         await run(url, f"DROP USER {who}")
+
+
+# Runs a statement that a server warns about, in a program that has set up no logging.
+WARNED = """
+import asyncio, logging, sys
+from migration.database import open_database
+
+async def ask():
+    async with open_database(sys.argv[1]) as database, database.control() as connection:
+        {before}
+        await connection.exec_driver_sql("SELECT CAST('a value of a row' AS INTEGER)")
+
+asyncio.run(ask())
+"""
+LOUD = "logging.getLogger('asyncmy').handlers.clear()"
+
+
+class TestSilence:
+    # The driver writes to a log whatever a server warns of, and Python prints what has no log to go to.
+    @pytest.mark.parametrize(("before", "is_printed"), [("", False), (LOUD, True)], ids=["", "canary"])
+    async def test_what_a_server_warns_of_is_not_printed(
+        self, mariadb_url: str, before: str, is_printed: bool
+    ) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-c", WARNED.format(before=before), mariadb_url),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0, said.decode()
+        assert (b"a value of a row" in said) == is_printed
+        assert is_printed or not said
 
 
 class TestFinding:

@@ -148,14 +148,14 @@ class TestConnections:
             f"ALTER DATABASE \"{url.database}\" SET TimeZone = 'Asia/Kathmandu';"
             f"ALTER DATABASE \"{url.database}\" SET DateStyle = 'German';"
             f'ALTER DATABASE "{url.database}" SET extra_float_digits = -5;'
-            f"ALTER DATABASE \"{url.database}\" SET statement_timeout = '1ms'",
+            f"ALTER DATABASE \"{url.database}\" SET statement_timeout = '100ms'",
         )
         engine = BACKEND.create_engine(url)
         async with engine.connect() as connection:
             found = (
                 await connection.exec_driver_sql(
                     "SELECT '2024-02-01 12:00Z'::timestamptz::text, (0.1::float8 + 0.2)::text,"
-                    " pg_sleep(0.01)::text, current_setting('application_name')"
+                    " pg_sleep(0.2)::text, current_setting('application_name')"
                 )
             ).one()
             facts = await BACKEND.facts(connection)

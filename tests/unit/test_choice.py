@@ -54,6 +54,22 @@ def test_tables_are_chosen_by_name_or_pattern(
     assert going(tables=tables, excluded=excluded) == left
 
 
+def test_what_hangs_on_a_table_goes_or_stays_with_it() -> None:
+    hanging = (
+        Uncarried("on-update", "notes.id", "the target has none"),
+        Uncarried("partitioning", "notes", "as one table"),
+        Uncarried("on-update", "odd.id", "the target has none"),
+        Uncarried("on-update", "odd.er.id", "the target has none"),
+    )
+    schema = Schema((table("notes"), table("odd"), table("odd.er")), uncarried=hanging)
+    assert Choice(tables=("notes",)).of(schema, Schema()).schema.uncarried == hanging[:2]
+    assert Choice(tables=("notes",)).of(schema, Schema()).left_out == dict.fromkeys(
+        ("odd", "odd.er"), LEFT_OUT
+    )
+    assert Choice(excluded=("notes",)).of(schema, Schema()).schema.uncarried == hanging[2:]
+    assert Choice(excluded=("odd",)).of(schema, Schema()).schema.uncarried == (*hanging[:2], hanging[3])
+
+
 def test_what_is_left_out_is_named_and_takes_along_what_hangs_on_it() -> None:
     chosen = Choice(excluded=("audit_log", "recent", "notes_fts")).of(SCHEMA, Schema())
     assert chosen.left_out == dict.fromkeys(("audit_log", "notes_fts", "recent"), LEFT_OUT)

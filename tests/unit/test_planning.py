@@ -322,9 +322,13 @@ def test_rows_that_refer_to_nothing_cannot_go_where_that_is_forbidden() -> None:
     assert (hazard.count, hazard.examples) == (2, ("name='x'",))
 
 
-def test_a_limit_that_holds_nothing_back_is_no_limit_unless_it_is_one_of_digits() -> None:
-    too_large = ColumnProfile(Kind.ANY, unfit_count=2)
-    for kind, names in ((Kind.TEXT, []), (Kind.DECIMAL, ["value-too-large"])):
+def test_a_limit_that_holds_nothing_back_is_no_limit_unless_digits_would_be_lost() -> None:
+    for kind, digits, names in (
+        (Kind.TEXT, 99, []),
+        (Kind.DECIMAL, 15, []),
+        (Kind.DECIMAL, 16, ["value-too-large"]),
+    ):
+        too_large = ColumnProfile(Kind.ANY, unfit_count=2, integer_digits=digits - 1, fraction_digits=1)
         table = table_of(Column("c", kind, size=2, precision=3))
         plan = plan_of(table, table, profile_of(table, c=too_large), traits=(LOOSE, LOOSE))
         assert [hazard.name for hazard in plan.hazards] == names
@@ -648,6 +652,21 @@ def test_numbers_that_would_come_again_are_named() -> None:
         plan = plan_of(table, profiles=found, traits=traits)
         assert plan.hazards == ()
         assert plan.tables[0].next_number == 8
+
+
+def test_a_number_that_a_row_has_already_is_passed_over() -> None:
+    table = table_of(ID, primary_key=("id",))
+    for smallest, largest, number, names in (
+        (1, 8, 9, ["number-taken"]),
+        (8, 77, 78, ["number-taken"]),
+        (1, 7, 8, []),
+        (9, 77, 8, []),
+    ):
+        numbers = ColumnProfile(Kind.INTEGER, smallest=smallest, largest=largest)
+        plan = plan_of(table, profiles=profile_of(table, id=numbers), traits=(STRICT, STRICT))
+        assert [hazard.name for hazard in plan.hazards] == names
+        assert plan.tables[0].next_number == number
+        assert plan.refused(()) == ()
 
 
 # --- keys -------------------------------------------------------------------------------------------
@@ -1056,6 +1075,45 @@ def test_a_table_of_the_target_alone_stays_and_is_told() -> None:
 def test_a_table_that_keeps_its_own_rows_is_not_called_unknown_to_the_source() -> None:
     plan = plan_of(table_of(NAME), table_of(NAME), rows={"t": 1}, accept=("target-rows:t=target",))
     assert "table-only-in-target" not in {hazard.name for hazard in plan.hazards}
+
+
+# --- names that are no names there ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [("t", "bad "), ("bad ", "c")])
+def test_a_name_that_the_target_does_not_take_cannot_even_be_tried(names: tuple[str, str]) -> None:
+    target = dataclasses.replace(STRICT, refused_names=" $")
+    table = table_of(Column(names[1], Kind.TEXT), name=names[0])
+    plan = plan_of(table, traits=(LOOSE, target))
+    hazard = assert_only(plan, "name-not-held", BLOCKING, table=names[0])
+    assert "'bad '" in hazard.sentence
+    assert not plan.can_be_made
+    assert plan_of(table).hazards == ()
+    mapping = {"bad ": "good"} if names[0] == "bad " else {"t.bad ": "t.good"}
+    assert plan_of(table, traits=(LOOSE, target), mapping=mapping).hazards == ()
+
+
+def test_a_constraint_is_called_like_no_other_where_no_two_tables_can_have_one_name() -> None:
+    check = Check("same", "length(name) > 0")
+    tables = Schema((table_of(NAME, name="a", checks=(check,)), table_of(NAME, name="b", checks=(check,))))
+    target = dataclasses.replace(STRICT, constraint_names_are_global=True)
+    plan = plan_of(tables, traits=(LOOSE, target))
+    assert_only(plan, "name-not-kept", NOTICE, table="b")
+    assert [table.target.checks[0].name for table in plan.tables] == ["same", None]
+    assert plan_of(tables).hazards == ()
+
+
+def test_an_index_is_called_like_no_other_index_and_no_table() -> None:
+    index = Index("same", (IndexPart("name"),))
+    tables = [table_of(NAME, name=name, indexes=(index,)) for name in ("a", "b", "same")]
+    plan = plan_of(Schema(tuple(tables)))
+    assert {hazard.name for hazard in plan.hazards} == {"name-not-kept"}
+    names = [table.target.indexes[0].name for table in plan.tables]
+    assert names == ["a_same", "b_same", "same_same"]
+    local = dataclasses.replace(STRICT, index_names_are_global=False)
+    plan = plan_of(Schema(tuple(tables)), traits=(LOOSE, local))
+    assert plan.hazards == ()
+    assert [table.target.indexes[0].name for table in plan.tables] == ["same"] * 3
 
 
 # --- the plan ---------------------------------------------------------------------------------------
