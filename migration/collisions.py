@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from migration.backends import Snapshot
+from migration.conversion import has_value
 from migration.digest import Canonical, canonical, row_hashes
 from migration.look import clause, own_kind
 from migration.model import Kind, ScanColumn, Table, TableProfile
@@ -209,7 +209,7 @@ class _Seen:
         hashes = row_hashes(values, batch.num_rows)[:, :HASH_BYTES]
         filled = np.ones(batch.num_rows, dtype=bool)
         for value in values:
-            filled &= _is_filled(value.array)
+            filled &= has_value(value.array)
         for at in np.flatnonzero(filled).tolist():
             name = hashes[at].tobytes()
             label = ", ".join(show_at(batch.column(place), at) for place in range(batch.num_columns)).encode()
@@ -241,14 +241,6 @@ def _canonical(batch: pa.RecordBatch, columns: Sequence[ScanColumn], traits: Tra
         canonical(batch.column(at), own_kind(column, traits), column.kind, column.fraction_digits)
         for at, column in enumerate(columns)
     ]
-
-
-def _is_filled(array: pa.Array) -> npt.NDArray[np.bool_]:
-    """Tell of each value whether it is one; what travels as several classes is none when each is empty."""
-    if not pa.types.is_struct(array.type):
-        return np.asarray(array.is_valid().to_numpy(zero_copy_only=False))
-    parts = [pc.struct_field(array, at) for at in range(array.type.num_fields)]
-    return np.asarray(np.logical_or.reduce([_is_filled(part) for part in parts]))
 
 
 def _folded(found: Canonical) -> Canonical:

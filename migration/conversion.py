@@ -68,6 +68,14 @@ def filled(array: pa.Array) -> Positions:
     return positions(array.is_valid())
 
 
+def has_value(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """Tell of each value whether it is one; what travels as several classes is none when each is empty."""
+    if not pa.types.is_struct(array.type):
+        return np.array(array.is_valid().to_numpy(zero_copy_only=False))
+    parts = [pc.struct_field(array, at) for at in range(array.type.num_fields)]
+    return np.array(np.logical_or.reduce([has_value(part) for part in parts]))
+
+
 def filled_count(array: pa.Array) -> int:
     """Count the values that are not null."""
     return len(array) - int(array.null_count)

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from migration import endings
 from migration.checkpoint import read_checkpoints
+from migration.conversion import has_value
 from migration.database import Database
 from migration.digest import canonical, row_hashes
 from migration.errors import Differs, MigrationError, Refused
@@ -260,7 +261,7 @@ class _Table:
         for column in columns:
             array = rows.column(self._plan.columns.index(column))
             own = own_kind(ScanColumn(column.source, column.kind), self._judge.source)
-            is_filled &= convert(array, own, column.kind).array.is_valid().to_numpy(zero_copy_only=False)
+            is_filled &= has_value(convert(array, own, column.kind).array)
         return [bool(one) for one in is_filled]
 
     async def _parents(

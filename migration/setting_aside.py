@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from migration.backends import Snapshot
 from migration.checkpoint import Checkpoint, begun
+from migration.conversion import has_value
 from migration.digest import canonical, row_hashes
 from migration.look import own_kind
 from migration.model import ForeignKey, Kind, ScanColumn
@@ -121,7 +122,7 @@ class Judge:
         for column, wanted in zip(columns, kinds, strict=True):
             array = batch.column(names.index(column.source.name))
             value = canonical(array, self._own(column), wanted.kind, wanted.fraction_digits)
-            filled = value.array.is_valid().to_numpy(zero_copy_only=False).copy()
+            filled = has_value(value.array)
             filled[list(value.strays)] = True
             is_filled &= filled
             found.append(value)

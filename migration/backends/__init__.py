@@ -22,8 +22,9 @@ numbered (``"0"``, ``"1"``, ...), because column names may be anything.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,6 +203,17 @@ class Backend(Protocol):
     async def restore(self, path: Path, url: URL) -> None:
         """Make a database from a backup; ``url`` names an empty one."""
         ...
+
+
+@contextlib.asynccontextmanager
+async def rolled_back(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open a connection in a transaction that is rolled back, so that nothing made on it is left."""
+    async with engine.connect() as connection:
+        transaction = await connection.begin()
+        try:
+            yield connection
+        finally:
+            await transaction.rollback()
 
 
 def backend_for(url: URL) -> Backend:

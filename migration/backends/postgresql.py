@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeEngine
 
-from migration.backends import CONNECT_SECONDS, Loader, Snapshot, postgresql_loader
+from migration.backends import CONNECT_SECONDS, Loader, Snapshot, postgresql_loader, rolled_back
 from migration.backends import postgresql_backup as backups
 from migration.backends import postgresql_rows as rows
 from migration.backends import postgresql_types as catalog
@@ -182,15 +182,14 @@ class PostgreSQL:
         """Open a connection in loading mode for these tables."""
         return postgresql_loader.open_loader(engine, tables)
 
-    @contextlib.asynccontextmanager
-    async def trial(self, engine: AsyncEngine, url: URL, schema: Schema) -> AsyncIterator[AsyncConnection]:  # noqa: ARG002
-        """Open a connection in a transaction that is rolled back, so that nothing made on it is left."""
-        async with engine.connect() as connection:
-            transaction = await connection.begin()
-            try:
-                yield connection
-            finally:
-                await transaction.rollback()
+    def trial(
+        self,
+        engine: AsyncEngine,
+        url: URL,  # noqa: ARG002
+        schema: Schema,  # noqa: ARG002
+    ) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Open a connection in a transaction that is rolled back."""
+        return rolled_back(engine)
 
     @contextlib.asynccontextmanager
     async def lock(self, url: URL) -> AsyncIterator[None]:

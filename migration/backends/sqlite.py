@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
-from migration.backends import sqlite_backup, sqlite_connection, sqlite_rows, sqlite_schema
+from migration.backends import rolled_back, sqlite_backup, sqlite_connection, sqlite_rows, sqlite_schema
 from migration.backends.sqlite_connection import file_uri, is_driver_error
 from migration.backends.sqlite_sql import quote
 from migration.errors import MigrationError, Refused, SourceUnusable, TargetLocked, TargetUnusable
@@ -146,15 +146,14 @@ class Sqlite:
         with _locked(Path(f"{path_of(url).resolve()}.migration-lock")):
             yield
 
-    @contextlib.asynccontextmanager
-    async def trial(self, engine: AsyncEngine, url: URL, schema: Schema) -> AsyncIterator[AsyncConnection]:  # noqa: ARG002
-        """Open a connection in a transaction that is rolled back, so that nothing made on it is left."""
-        async with engine.connect() as connection:
-            transaction = await connection.begin()
-            try:
-                yield connection
-            finally:
-                await transaction.rollback()
+    def trial(
+        self,
+        engine: AsyncEngine,
+        url: URL,  # noqa: ARG002
+        schema: Schema,  # noqa: ARG002
+    ) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Open a connection in a transaction that is rolled back."""
+        return rolled_back(engine)
 
     async def set_next_number(self, connection: AsyncConnection, table: Table, number: int) -> None:
         """Write the last number used where SQLite keeps it; tables that keep none go by their largest."""
