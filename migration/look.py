@@ -60,7 +60,7 @@ async def look(
         }
         there = _keys_there(pair, {other.target_name: other for other in pairs})
         profiles[pair.source.name] = await _look_at_table(
-            snapshot, source, pair, wanted, there, source_traits, progress
+            snapshot, source, pair, wanted, there, (source_traits, target_traits), progress
         )
     return profiles
 
@@ -77,10 +77,10 @@ async def _look_at_table(
     pair: TablePair,
     wishes: Mapping[str, tuple[ScanColumn, ...]],
     there: Mapping[str, ForeignKey],
-    traits: Traits,
+    engines: tuple[Traits, Traits],
     progress: Progress,
 ) -> TableProfile:
-    table = pair.source
+    (traits, target), table = engines, pair.source
     total = await count_rows(snapshot, table)
     tried: dict[str, list[ColumnProfile]] = {column.name: [] for column in table.columns}
     waiting = dict.fromkeys(tried, 0)
@@ -101,11 +101,11 @@ async def _look_at_table(
         waiting = {
             name: len(tried[name])
             for name in waiting
-            if not holds_all(tried[name][-1]) and len(tried[name]) < len(wishes[name])
+            if not _arrives(tried[name][-1], target) and len(tried[name]) < len(wishes[name])
         }
     return TableProfile(
         row_count=row_count,
-        columns={name: _choose(profiles) for name, profiles in tried.items()},
+        columns={name: _choose(profiles, target) for name, profiles in tried.items()},
         orphans={
             name: await _orphans(snapshot, schema, table, key)
             for name, key in [(label(key), key) for key in table.foreign_keys] + list(there.items())
@@ -189,9 +189,22 @@ def own_kind(column: ScanColumn, traits: Traits) -> Kind:
     return Kind.ANY if traits.keeps_storage_classes else column.read_kind
 
 
-def _choose(profiles: Sequence[ColumnProfile]) -> ColumnProfile:
+def _arrives(profile: ColumnProfile, target: Traits) -> bool:
+    """Tell whether every value becomes the profile's kind, stays what it was, and has room in the target."""
+    digits, scale = target.decimal_digits, target.decimal_scale
+    if profile.kind is not Kind.DECIMAL or digits is None or scale is None:
+        return holds_all(profile)
+    has_room = profile.integer_digits + profile.fraction_digits <= digits and profile.fraction_digits <= scale
+    return has_room and holds_all(profile)
+
+
+def _choose(profiles: Sequence[ColumnProfile], target: Traits) -> ColumnProfile:
     """Take the kind that holds everything unchanged, else one that holds everything, else the declared."""
-    for acceptable in (holds_all, lambda profile: not profile.failed_count):
+    for acceptable in (
+        lambda profile: _arrives(profile, target),
+        holds_all,
+        lambda profile: not profile.failed_count,
+    ):
         for profile in profiles:
             if acceptable(profile):
                 return profile
