@@ -274,3 +274,48 @@ def test_the_time_of_writing_is_known_in_every_spelling(sql: str) -> None:
 )
 def test_nothing_else_is_taken_for_the_time_of_writing(sql: str | None) -> None:
     assert not is_current_time(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "written"),
+    [
+        ("n / 2", "`n` DIV 2"),
+        ("(n + 1) / 2", "(`n` + 1) DIV 2"),
+        ("r / 2", "`r` / 2"),
+        ("(r * 3) / n", "(`r` * 3) / `n`"),
+    ],
+)
+def test_a_division_gives_the_same_where_integers_are_not_divided_whole(sql: str, written: str) -> None:
+    source = backend_named("sqlite").traits
+    target = backend_named("mysql").traits
+    kinds = {"n": Kind.INTEGER, "r": Kind.FLOAT, "d": Kind.DECIMAL}
+    assert translate_expression(sql, source, target, kinds) == written
+
+
+@pytest.mark.parametrize(
+    ("engine", "sql"),
+    [("sqlite", "d / 2"), ("sqlite", "unknown / 2"), ("mysql", "n / 2"), ("sqlite", "n / 2.5")],
+)
+def test_a_division_that_nobody_can_write_alike_is_refused(engine: str, sql: str) -> None:
+    source = backend_named(engine).traits
+    target = backend_named("mysql" if engine == "sqlite" else "sqlite").traits
+    with pytest.raises(Untranslatable, match="divides otherwise"):
+        translate_expression(sql, source, target, {"n": Kind.INTEGER, "d": Kind.DECIMAL})
+
+
+def test_the_current_time_is_that_of_utc_where_instants_have_no_zone() -> None:
+    source, target = backend_named("postgresql").traits, backend_named("mysql").traits
+    written = translate_expression("t > CURRENT_TIMESTAMP", source, target, {"t": Kind.INSTANT})
+    assert written == "`t` > UTC_TIMESTAMP(6)"
+
+
+def test_the_name_of_a_character_set_before_a_text_goes() -> None:
+    source, target = backend_named("mysql").traits, backend_named("sqlite").traits
+    assert translate_expression("_utf8mb4'x'", source, target, {}) == "'x'"
+    assert translate_expression("length(`a`)", source, target, {}) == 'OCTET_LENGTH("a")'
+
+
+def test_a_backslash_in_like_is_refused() -> None:
+    source, target = backend_named("sqlite").traits, backend_named("postgresql").traits
+    with pytest.raises(Untranslatable, match="backslash"):
+        translate_expression("a LIKE 'x\\_%'", source, target, {"a": Kind.TEXT})
