@@ -27,8 +27,8 @@ SELECTING_OPTIONS = ("-k", "-m", "--lf", "--last-failed", "--co", "--collect-onl
 
 MISSED_LINES_SHARE_MAX = 0.01
 """The aim is every line, and what is missed is listed. Some lines are reached only when a stop or a lost
-connection falls into microseconds, and some only by a server that is had in containers alone; a gate that failed on
-those would be switched off before long."""
+connection falls into microseconds, and some only by a server that is had in containers alone; a gate that
+failed on those would be switched off before long."""
 
 
 @nox.session
