@@ -46,7 +46,7 @@ FILES_VARIABLE = "MIGRATION_BENCH_FILES"
 SIDES = (lambda compared: compared.source, lambda compared: compared.target)
 
 # So many take about half a minute on two cores.
-EXAMPLES = 24
+EXAMPLES = 40
 # One seed for everybody: a new one each time would let a rare finding turn somebody else's change red.
 # A number in the environment looks further.
 SEED = int(os.environ.get("MIGRATION_BENCH_SEED", "1"))

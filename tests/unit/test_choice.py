@@ -171,3 +171,8 @@ def test_a_saved_choice_with_other_tables_is_held_against_those_of_both() -> Non
     changed = Schema((table("notes", "id"),))
     with pytest.raises(PlanChanged, match="notes has changed"):
         Choice(tables=("notes",), made_for=made_for).of(changed, Schema())
+
+
+def test_a_schema_without_any_table_says_so() -> None:
+    with pytest.raises(UsageError, match="There are no tables"):
+        Choice(tables=("missing",)).of(Schema(), Schema())

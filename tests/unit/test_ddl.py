@@ -409,3 +409,15 @@ def test_each_expression_can_be_tried_alone(database: sqlite3.Connection) -> Non
 def test_a_bare_table_has_columns_and_no_expressions() -> None:
     bare = bare_table(full_table())
     assert bare == Table("t", (Column("id", Kind.INTEGER, nullable=False), NAME))
+
+
+def test_the_parts_of_a_table_are_named_the_first_to_go_last() -> None:
+    columns = (ID, Column("sum", Kind.INTEGER, generated="id + 1"))
+    key = ForeignKey(None, ("id",), "other", ("id",))
+    table = Table("t", columns, checks=(Check(None, "id > 0"),), foreign_keys=(key,))
+    assert [(piece.what, piece.name) for piece in SQLITE.parts(table)] == [
+        ("foreign-key", "(id) -> other(id)"),
+        ("check", "id > 0"),
+        ("generated", "sum"),
+    ]
+    assert SQLITE.parts(Table("t", (ID,))) == []

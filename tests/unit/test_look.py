@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 from sqlalchemy import create_engine
 
 from migration.backends import backend_named, file_url
-from migration.look import count_rows, look, own_kind
+from migration.look import _keys_there, count_rows, look, own_kind
 from migration.model import Column, ForeignKey, Kind, ScanColumn, Schema, Table, TableProfile
-from migration.plan import label, pair_tables
+from migration.plan import TablePair, label, pair_tables
 from migration.progress import Step
 
 SQLITE, POSTGRESQL = backend_named("sqlite"), backend_named("postgresql")
@@ -156,3 +157,14 @@ async def test_rows_are_counted_whatever_the_table_is_called(sqlite_path: Path) 
 def test_an_engine_that_holds_anything_is_read_as_anything(backend: object, expected: Kind) -> None:
     column = ScanColumn(Column("c", Kind.TEXT), Kind.INTEGER)
     assert own_kind(column, backend.traits) is expected  # type: ignore[attr-defined]
+
+
+def test_a_foreign_key_to_rows_that_are_only_in_the_target_is_not_asked_about_here() -> None:
+    child = Table("t", (Column("a", Kind.INTEGER),))
+    key = ForeignKey("leads_away", ("a",), "elsewhere", ("id",))
+    there = dataclasses.replace(child, foreign_keys=(key,))
+    pair = TablePair(child, there, "t", ((child.columns[0], there.columns[0]),))
+    assert _keys_there(pair, {"t": pair}) == {}
+    parent = Table("elsewhere", (Column("id", Kind.INTEGER),))
+    other = TablePair(parent, parent, "elsewhere", ((parent.columns[0], parent.columns[0]),))
+    assert list(_keys_there(pair, {"t": pair, "elsewhere": other}).values()) == [key]

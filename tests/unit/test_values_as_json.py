@@ -70,7 +70,8 @@ def test_a_value_of_any_class_keeps_its_class(value: Any) -> None:
     array = storage(value)
     found = from_json(written(array), Kind.ANY)
     assert exact_at(found, 0) == exact_at(array, 0)
-    if isinstance(value, float):
+    # The sign of what is no number says nothing, and no engine keeps it.
+    if isinstance(value, float) and not math.isnan(value):
         assert math.copysign(1, found.field(1)[0].as_py()) == math.copysign(1, value)
 
 
