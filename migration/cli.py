@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import traceback
-import uuid
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from migration import __version__, endings
+from migration import __version__
 from migration.arguments import (
     DEFAULT_AUDIT,
     Accept,
@@ -33,29 +31,17 @@ from migration.arguments import (
     Target,
     Types,
     Wanted,
-    server_named,
 )
 from migration.audit import read_audit
-from migration.choice import Options, schema_fingerprints
-from migration.clock import now
-from migration.database import Database, open_database
-from migration.difference import Difference
-from migration.display import progress_bars, show_differences, show_log, show_misfits
-from migration.errors import CouldNotLook, Differs, MigrationError, Rejected, Stopped, UsageError
-from migration.journal import Journal
-from migration.load_rejects import Loading, loading_as_data
-from migration.load_rejects import load_rejects as load_file
-from migration.outcome import Outcome, fail, finish, finish_dry, paper, print_json, run, say, screen, tell
-from migration.payload import counted, to_accept
-from migration.plan import Plan
-from migration.plan_file import write_plan_file
+from migration.choice import Options
+from migration.commands import compared, loaded, migrated, planned, rehearsed, taken_back, verified
+from migration.display import show_differences, show_log, show_misfits
+from migration.errors import Differs, MigrationError, Rejected
+from migration.load_rejects import loading_as_data
+from migration.outcome import fail, finish, finish_dry, paper, print_json, run, say, screen, tell
+from migration.payload import counted
 from migration.redaction import redact, secrets_of
-from migration.rejects import RejectedRows
-from migration.schema_difference import compare_schemas
 from migration.selftest import selftest as run_selftest
-from migration.servers import fresh_database, throwaway_server
-from migration.service import DataMigrationService
-from migration.validator import MigrationValidator
 
 # A mistake in this program, and no outcome of a migration: EX_SOFTWARE of sysexits.h.
 UNFORESEEN = 70
@@ -82,7 +68,7 @@ def rehearse(  # noqa: PLR0913, PLR0917 - one parameter an option is what the co
 ) -> None:
     """Copy SOURCE into a throw-away server, prove it, and say what a migration would ask of you."""
     wanted = Wanted(tables, excluded, mapping, types, plan)
-    finish(run(_rehearse(source, wanted, server), as_json), as_json)
+    finish(run(rehearsed(source, wanted, server), as_json), as_json)
 
 
 @app.command()
@@ -113,9 +99,9 @@ def migrate(  # noqa: PLR0913, PLR0917 - as above
         "reject_to": reject_to,
     }
     if dry_run:
-        finish_dry(*run(_dry_run(source, target, wanted, others, save_plan), as_json), as_json)
+        finish_dry(*run(planned(source, target, wanted, others, save_plan), as_json), as_json)
     else:
-        finish(run(_migrate(source, target, wanted, others, save_plan), as_json), as_json)
+        finish(run(migrated(source, target, wanted, others, save_plan), as_json), as_json)
 
 
 @app.command()
@@ -131,7 +117,7 @@ def verify(  # noqa: PLR0913, PLR0917 - as above
 ) -> None:
     """Read every row and column of both and name what differs."""
     wanted = Wanted(tables, excluded, mapping, plan=plan)
-    finish(run(_verify(source, target, wanted, rejects), as_json), as_json)
+    finish(run(verified(source, target, wanted, rejects), as_json), as_json)
 
 
 @app.command()
@@ -145,7 +131,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare the two schemas."""
-    differences = run(_diff(source, target, Wanted(tables, excluded, mapping, plan=plan)), as_json)
+    differences = run(compared(source, target, Wanted(tables, excluded, mapping, plan=plan)), as_json)
     if as_json:
         print_json([vars(difference) for difference in differences])
     elif differences:
@@ -159,7 +145,7 @@ def diff(
 @app.command()
 def rollback(source: Source, target: Target, audit: AuditFile = DEFAULT_AUDIT) -> None:
     """Undo a migration that was stopped, and prove that TARGET is what it was; SOURCE is not read."""
-    run(_rollback(source, target, Options(audit_path=audit)))
+    run(taken_back(source, target, Options(audit_path=audit)))
     say("undone: the target is what it was before, which was verified")
 
 
@@ -171,7 +157,7 @@ def load_rejects(
     as_json: AsJson = False,
 ) -> None:
     """Bring rows that were set aside, and mended since, into TARGET; name those that still do not fit."""
-    loading = run(_load_rejects(file, target, audit), as_json)
+    loading = run(loaded(file, target, audit), as_json)
     if as_json:
         print_json(loading_as_data(loading))
     else:
@@ -250,115 +236,3 @@ def main() -> None:
         )
         tell(mistake)
         sys.exit(UNFORESEEN)
-
-
-# --- what the commands await ------------------------------------------------------------------------
-
-
-async def _rehearse(source: str, wanted: Wanted, server: str | None) -> Outcome:
-    options = wanted.options(accept_all=True)
-    engine = server_named(server)
-    async with open_database(source, is_source=True) as ours:
-        # Before a server is started for it: is there something to rehearse with at all?
-        await ours.schema()
-        async with (
-            throwaway_server(engine) as theirs_is,
-            # Some servers come with tables of their own in the first database.
-            fresh_database(engine, theirs_is.url) as url,
-            open_database(url) as theirs,
-        ):
-            outcome = await _walk(ours, theirs, options)
-            outcome.extra["server"] = f"{engine} {theirs_is.version} ({theirs_is.origin}), thrown away"
-    if isinstance(outcome.error, Stopped):
-        outcome.error = Stopped("Stopped on request", done="Nothing is kept of a rehearsal")
-    if outcome.plan is not None:
-        outcome.extra["to_accept"] = to_accept(outcome.plan, ())
-    return outcome
-
-
-async def _migrate(
-    source: str, target: str, wanted: Wanted, others: dict[str, Any], save_plan: Path | None
-) -> Outcome:
-    options = wanted.options(**others)
-    if save_plan is not None:
-        raise UsageError(
-            "--save-plan goes with --dry-run", next_step="Add --dry-run, or leave out --save-plan"
-        )
-    async with open_database(source, is_source=True) as ours, open_database(target) as theirs:
-        outcome = await _walk(ours, theirs, options)
-    outcome.extra["audit"] = str(options.audit_path)
-    return outcome
-
-
-async def _walk(ours: Database, theirs: Database, options: Options) -> Outcome:
-    with progress_bars(screen()) as progress:
-        service = DataMigrationService(ours, theirs, options=options, progress=progress)
-        await service.migrate_data()
-    return Outcome(service.report, service.plan, service.error)
-
-
-async def _dry_run(
-    source: str, target: str, wanted: Wanted, others: dict[str, Any], save_plan: Path | None
-) -> tuple[Plan, Options]:
-    options = wanted.options(**others)
-    async with open_database(source, is_source=True) as ours, open_database(target) as theirs:
-        with progress_bars(screen()) as progress:
-            service = DataMigrationService(ours, theirs, options=options, progress=progress)
-            plan = await service.make_plan()
-        if save_plan is not None:
-            chosen = options.choice.of(await ours.schema(), await theirs.schema())
-            made_for = schema_fingerprints(chosen.schema)
-            write_plan_file(save_plan, plan, options, made_for, (str(ours), str(theirs)))
-    return plan, options
-
-
-async def _verify(source: str, target: str, wanted: Wanted, rejects: Path | None) -> Outcome:
-    choice = wanted.options().choice
-    async with open_database(source, is_source=True) as ours, open_database(target) as theirs:
-        with progress_bars(screen()) as progress:
-            # Who does not answer now was named wrongly; what is lost later could not be looked at.
-            for database in (ours, theirs):
-                await database.facts()
-            validator = MigrationValidator(ours, theirs, choice=choice, rejects=rejects, progress=progress)
-            await validator.validate_schema_compatibility()
-            await validator.validate_data_integrity()
-    report = validator.report
-    error: MigrationError | None = None
-    if report.verdict == "differs":
-        count = report.difference_count
-        found = f"{counted(count, 'difference')} {'was' if count == 1 else 'were'} found"
-        error = Differs(found, where=str(theirs))
-    elif report.accounted:
-        error = None if report.proved else endings.rejected(theirs, report.rejected_count, rejects)
-    else:
-        error = CouldNotLook(
-            "Not everything could be read, so nothing is known of the rest", where=str(theirs)
-        )
-    return Outcome(report, None, error)
-
-
-async def _diff(source: str, target: str, wanted: Wanted) -> tuple[Difference, ...]:
-    choice = wanted.options().choice
-    async with (
-        open_database(source, is_source=True) as ours,
-        open_database(target, is_source=True) as theirs,
-    ):
-        return compare_schemas(await ours.schema(), await theirs.schema(), choice)
-
-
-async def _load_rejects(file: Path, target: str, audit: Path) -> Loading:
-    rejected = RejectedRows(file)
-    async with open_database(target) as theirs:
-        journal = Journal(now, theirs.secrets)
-        async with journal.kept_in(audit, uuid.uuid4().hex[:12]):
-            try:
-                return await load_file(rejected, theirs, journal)
-            except asyncio.CancelledError:
-                done = "Each table of the file is loaded whole, or not at all"
-                again = "Load the file again; no row goes in twice"
-                raise Stopped("Stopped on request", where=str(theirs), done=done, next_step=again) from None
-
-
-async def _rollback(source: str, target: str, options: Options) -> None:
-    async with open_database(source, is_source=True) as ours, open_database(target) as theirs:
-        await DataMigrationService(ours, theirs, options=options).take_back()

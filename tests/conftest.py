@@ -18,6 +18,7 @@ where an engine can be started: a green run must not have tested half of the eng
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,8 +32,14 @@ from tests.containers.engine import only_containers
 from tests.containers.images import IMAGES, ImageUnavailable
 from tests.servers import BACKENDS, CONTAINED, ENGINES, SERVER_ENGINES, Servers
 
-# How long a generated example takes says something about the machine, and nothing about the code.
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long a generated example takes says something about the machine, and nothing about the code. Everybody
+# gets the same examples, so that what failed once fails for whoever looks into it; a seed gives others.
+settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize="MIGRATION_BENCH_SEED" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("tests")
 
 DESCRIPTIONS = pytest.StashKey[dict[str, str]]()
