@@ -138,12 +138,12 @@ class Told:
         """Tell what a verification must say of two engines."""
         return self.differs is not (self.otherwise != "" and matches(self.otherwise, source, target))
 
-    def create(self, engine: str) -> str:
-        """Return the statement that makes the table."""
+    def create(self, engine: str, name: str) -> str:
+        """Return the statement that makes the table, called so."""
         columns = (
             self.columns if isinstance(self.columns, str) else self.columns.get(engine, self.columns.get("*"))
         )
-        return f"CREATE TABLE t ({columns})"
+        return f"CREATE TABLE {name} ({columns})"
 
 
 @dataclass(frozen=True)
