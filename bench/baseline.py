@@ -15,11 +15,12 @@ from typing import Any
 import orjson
 
 from bench.form import misfit
+from bench.gate.work import Acceptance, Work
 from bench.measurement import Bounded, Measurement
 from bench.record import Run, machine_key
 
 SCHEMA_NAME = "migration-bench baseline"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 HISTORY_MAX = 200
 """Runs that are remembered of one machine: enough for a plot, and the file stays readable in a diff."""
@@ -66,14 +67,14 @@ class Baseline:
     Attributes
     ----------
     work
-        What one round of each operation costs, on every machine.
+        Engine, with as much of its version as moves counts -> operation -> its exact cost on every machine.
     machines
         Times by the key of the machine; see :func:`bench.record.machine_key`.
     """
 
     backend: str
     scale: float
-    work: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    work: Mapping[str, Mapping[str, Work]] = field(default_factory=dict)
     machines: Mapping[str, Times] = field(default_factory=dict)
 
 
@@ -89,7 +90,7 @@ def baseline_path(folder: Path, backend: str, scale: float) -> Path:
 
 
 def with_run(baseline: Baseline, run: Run) -> Baseline:
-    """Give the baseline that follows from this run; operations it did not measure keep what is known.
+    """Give the baseline that remembers this run's times; operations it did not measure keep what is known.
 
     A run at another scale, or of a checkout that held more than its commit, is refused: nobody could make it
     again.
@@ -118,8 +119,14 @@ def with_run(baseline: Baseline, run: Run) -> Baseline:
         latest={**(earlier.latest if earlier else {}), **known},
         history=(*(earlier.history if earlier else ()), moment)[-HISTORY_MAX:],
     )
-    work = {name: entry.work for name, entry in measured.items() if entry.work}
-    return replace(baseline, work={**baseline.work, **work}, machines={**baseline.machines, key: times})
+    return replace(baseline, machines={**baseline.machines, key: times})
+
+
+def with_work(baseline: Baseline, engine: str, work: Mapping[str, Work | None]) -> Baseline:
+    """Give the baseline with these operations' costs on this engine; None forgets an operation."""
+    merged = {**baseline.work.get(engine, {}), **work}
+    kept = {name: cost for name, cost in merged.items() if cost is not None}
+    return replace(baseline, work={**baseline.work, engine: kept})
 
 
 def write_baseline(baseline: Baseline, folder: Path) -> Path:
@@ -148,8 +155,20 @@ def read_baseline(path: Path) -> Baseline:
     return Baseline(
         backend=document["backend"],
         scale=document["scale"],
-        work=document["work"],
+        work={
+            engine: {name: _work(entry) for name, entry in costs.items()}
+            for engine, costs in document["work"].items()
+        },
         machines={key: _times(entry) for key, entry in document["machines"].items()},
+    )
+
+
+def _work(entry: Mapping[str, Any]) -> Work:
+    accepted = entry["accepted"]
+    return Work(
+        counters=entry["counters"],
+        plan=tuple(entry["plan"]),
+        accepted=None if accepted is None else Acceptance(**accepted),
     )
 
 

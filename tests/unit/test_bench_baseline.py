@@ -15,8 +15,10 @@ from bench.baseline import (
     UnreadableBaseline,
     read_baseline,
     with_run,
+    with_work,
     write_baseline,
 )
+from bench.gate.work import Acceptance, Work
 from bench.measurement import Bounded, measured
 from bench.record import Migration, Phase, Run, UnreadableRun, machine_key, read_run, write_run
 
@@ -51,21 +53,31 @@ EMPTY = Baseline("sqlite", 1.0)
 
 
 def test_a_baseline_comes_back_equal(tmp_path: Path) -> None:
-    baseline = with_run(EMPTY, run_of("select_one", "get_messages"))
+    accepted = Acceptance("somebody", "2026-05-04T03:02:01+00:00", "it is meant")
+    cost = Work({"statements": 2, "vm_steps": 70}, ("SCAN messages",), accepted)
+    timed = with_run(EMPTY, run_of("select_one", "get_messages"))
+    baseline = with_work(timed, "sqlite 3.45", {"select_one": cost, "get_messages": Work({"statements": 3})})
 
     path = write_baseline(baseline, tmp_path)
 
     assert path.name == "sqlite-scale-1.json"
     assert read_baseline(path) == baseline
-    assert baseline.work["select_one, 25 agents"] == {"statements": 2}
+    assert baseline.work["sqlite 3.45"]["select_one"] == cost
 
 
-def test_times_of_another_machine_stand_beside_and_costs_are_shared() -> None:
+def test_a_cost_is_forgotten_by_name_and_the_others_stay() -> None:
+    known = with_work(EMPTY, "sqlite 3.45", {"one": Work({"rows": 1}), "two": Work({"rows": 2})})
+
+    left = with_work(known, "sqlite 3.45", {"one": None})
+
+    assert left.work == {"sqlite 3.45": {"two": Work({"rows": 2})}}
+
+
+def test_times_of_another_machine_stand_beside() -> None:
     other = replace(run_of("select_one"), machine={**MACHINE, "processor": "other"})
     baseline = with_run(with_run(EMPTY, run_of("select_one")), other)
 
     assert set(baseline.machines) == {machine_key(MACHINE), machine_key(other.machine)}
-    assert len(baseline.work) == 2
 
 
 def test_a_new_kernel_or_python_is_the_same_machine() -> None:
@@ -116,14 +128,15 @@ def test_what_was_measured_after_a_migration_stands_beside_what_was_measured_bef
     after = tuple(replace(entry, stage="after") for entry in run.measurements)
     baseline = with_run(EMPTY, replace(run, measurements=(*run.measurements, *after)))
 
-    assert {"select_one", "select_one, after", "select_one, 25 agents, after"} <= set(baseline.work)
+    latest = baseline.machines[machine_key(MACHINE)].latest
+    assert {"select_one", "select_one, after", "select_one, 25 agents, after"} <= set(latest)
 
 
 @pytest.mark.parametrize(
     ("place", "value", "reason"),
     [
         (("scale",), "one", "scale"),
-        (("schema_version",), 2, "schema_version"),
+        (("schema_version",), 1, "schema_version"),
         (("machines",), {"here": {}}, "machines"),
         (("surplus",), 1, "surplus"),
     ],
@@ -153,7 +166,7 @@ def test_a_file_that_is_not_json_is_no_baseline(tmp_path: Path) -> None:
     [
         (lambda run: run["measurements"][0].pop("histogram"), "measurements/0: 'histogram' is a required"),
         (lambda run: run["measurements"][0].update(agents=0), "measurements/0/agents"),
-        (lambda run: run["measurements"][0].update(stage="during"), "measurements/0/stage"),
+        (lambda run: run["measurements"][0].update(stage="beside"), "measurements/0/stage"),
         (lambda run: run["measurements"][0]["statistics_ns"].pop("p99"), "'p99' is a required"),
         (lambda run: run["migrations"][0].update(phases=[]), "migrations/0/phases"),
         (lambda run: run.update(commit="main"), "commit"),
