@@ -1,4 +1,4 @@
-"""The benchmarks' one command: run, compare, report."""
+"""The benchmarks' one command: run, compare, report; gate, accept, history."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from bench.comparing import Comparison, compare, measure_own, table_of
+from bench.gate.command import register
 from bench.page.page import write_page
 from bench.record import read_run
 from migration.errors import MigrationError
@@ -107,6 +108,8 @@ def _end(measured: Comparison) -> None:
     console.print(f"Written to {measured.report.path}", highlight=False)
     raise typer.Exit(1 if measured.broken else 0)
 
+
+register(application)
 
 if __name__ == "__main__":
     sys.exit(application())

@@ -39,6 +39,7 @@ from bench.replay import CLOCK
 from bench.report import Report
 from bench.stopwatch import MIX_CALLS, take_mix, take_samples
 from bench.subject import Subject, open_subject
+from bench.tuning import tune_server
 from migration.servers import ServerUnavailable, fresh_database, throwaway_server
 
 REPORT = pytest.StashKey[Report]()
@@ -147,6 +148,8 @@ def fresh_url(
                 try:
                     server = stack.enter_context(held(server_loop, throwaway_server(backend)))
                     servers[backend] = server.url
+                    if server.origin != "environment" and not request.config.getoption("--bench-untuned"):
+                        server_loop.run_until_complete(tune_server(backend, server.url))
                 except ServerUnavailable as unavailable:
                     servers[backend] = unavailable
             found = servers[backend]

@@ -111,28 +111,28 @@ async def empty(_subject: Subject, _number: int) -> int:
     return 0
 
 
-@operation(rounds_real=3_000, group="queries")
+@operation(rounds_real=1_000, group="queries")
 async def select_one(subject: Subject, _number: int) -> int:
     """SELECT 1: the price of asking anything at all."""
     async with subject.connection() as connection:
         return len(await _rows(connection, ONE))
 
 
-@operation(rounds_real=2_000, group="queries")
+@operation(rounds_real=1_000, group="queries")
 async def session_count(subject: Subject, _number: int) -> int:
     """Count the sessions."""
     async with subject.connection() as connection:
         return len(await _rows(connection, SESSION_COUNT))
 
 
-@operation(rounds_real=2_000, group="queries")
+@operation(rounds_real=1_000, group="queries")
 async def first_messages(subject: Subject, _number: int) -> int:
     """Any ten messages, whole."""
     async with subject.connection() as connection:
         return len(await _rows(connection, FIRST_MESSAGES))
 
 
-@operation(rounds_real=2_000, group="queries")
+@operation(rounds_real=1_000, group="queries")
 async def agent_memory(subject: Subject, number: int) -> int:
     """Any five memories of an agent."""
     asked = subject.reference
@@ -142,7 +142,7 @@ async def agent_memory(subject: Subject, number: int) -> int:
         )
 
 
-@operation(rounds_real=2_000, group="queries", weight=10)
+@operation(rounds_real=1_000, group="queries", weight=10)
 async def authenticate(subject: Subject, number: int) -> int:
     """Look up a token."""
     tokens = subject.reference.token_ids
@@ -150,7 +150,7 @@ async def authenticate(subject: Subject, number: int) -> int:
         return len(await _rows(connection, THE_TOKEN, token=tokens[number % len(tokens)]))
 
 
-@operation(rounds_real=1_500, group="queries", weight=5)
+@operation(rounds_real=1_000, group="queries", weight=5)
 async def create_session(subject: Subject, number: int) -> int:
     """Insert a session."""
     asked = subject.reference
@@ -170,7 +170,7 @@ async def create_session(subject: Subject, number: int) -> int:
     return 1
 
 
-@operation(rounds_real=1_500, group="queries", weight=20)
+@operation(rounds_real=1_000, group="queries", weight=20)
 async def add_message(subject: Subject, number: int) -> int:
     """Find the session, insert a message into it, insert an audit row; one transaction."""
     asked = subject.reference
@@ -196,7 +196,7 @@ async def add_message(subject: Subject, number: int) -> int:
     return len(found)
 
 
-@operation(rounds_real=1_500, group="queries", weight=20)
+@operation(rounds_real=1_000, group="queries", weight=20)
 async def get_messages(subject: Subject, number: int) -> int:
     """Find the session, count what the agent may see in it, and give one page of it."""
     asked = subject.reference
@@ -208,7 +208,7 @@ async def get_messages(subject: Subject, number: int) -> int:
         return len(page)
 
 
-@operation(rounds_real=1_500, group="queries", weight=5)
+@operation(rounds_real=1_000, group="queries", weight=5)
 async def search_by_sender(subject: Subject, number: int) -> int:
     """An agent's newest twenty messages in a session."""
     asked = subject.reference
@@ -217,7 +217,7 @@ async def search_by_sender(subject: Subject, number: int) -> int:
         return len(await _rows(connection, BY_SENDER, **values))
 
 
-@operation(rounds_real=1_500, group="queries", weight=5)
+@operation(rounds_real=1_000, group="queries", weight=5)
 async def search_by_timerange(subject: Subject, number: int) -> int:
     """Fifty messages of three days in a session."""
     asked = subject.reference
@@ -227,7 +227,7 @@ async def search_by_timerange(subject: Subject, number: int) -> int:
         return len(await _rows(connection, BY_TIME, **values))
 
 
-@operation(rounds_real=1_500, group="queries", weight=10)
+@operation(rounds_real=1_000, group="queries", weight=10)
 async def set_memory(subject: Subject, number: int) -> int:
     """Find a memory by its key, then change it or insert it; one transaction."""
     asked = subject.reference
@@ -267,7 +267,7 @@ async def delete_expired(subject: Subject, now: datetime) -> None:
             await connection.execute(built["expired"], {"now": now})
 
 
-@operation(rounds_real=1_500, group="queries", weight=15)
+@operation(rounds_real=1_000, group="queries", weight=15)
 async def get_memory(subject: Subject, number: int) -> int:
     """Delete expired memories, then look one up: a read that may write."""
     asked = subject.reference
@@ -280,7 +280,7 @@ async def get_memory(subject: Subject, number: int) -> int:
         return len(await _rows(connection, statement, agent=agent, key=key, now=now, **named))
 
 
-@operation(rounds_real=1_500, group="queries", weight=5)
+@operation(rounds_real=1_000, group="queries", weight=5)
 async def list_memory(subject: Subject, number: int) -> int:
     """Delete expired memories, then list the newest fifty whose keys begin alike."""
     asked = subject.reference
@@ -313,7 +313,7 @@ def audit_row(subject: Subject, number: int, session: str | None) -> dict[str, A
     }
 
 
-@operation(rounds_real=1_500, group="queries", weight=5)
+@operation(rounds_real=1_000, group="queries", weight=5)
 async def audit(subject: Subject, number: int) -> int:
     """Insert an audit row."""
     async with subject.transaction() as connection:
@@ -321,7 +321,7 @@ async def audit(subject: Subject, number: int) -> int:
     return 1
 
 
-@operation(rounds_real=1_500, group="queries", weight=5)
+@operation(rounds_real=1_000, group="queries", weight=5)
 async def refresh_token(subject: Subject, number: int) -> int:
     """Find a token, insert its successor, delete it; one transaction."""
     asked = subject.reference

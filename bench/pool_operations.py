@@ -22,7 +22,7 @@ async def _released(connection: AsyncConnection) -> int:
     return 1
 
 
-@operation(rounds_real=5_000, after=_released, group="pool")
+@operation(rounds_real=2_000, after=_released, group="pool")
 async def pool_checkout(subject: Subject, _number: int) -> AsyncConnection:
     """Take a connection from the pool; giving it back is not timed.
 
@@ -46,7 +46,7 @@ pool_checkout_25_agents = registered(
         "pool_checkout_25_agents",
         pool_checkout.function,
         rounds_small=50,
-        rounds_real=2_500,
+        rounds_real=1_250,
         after=_used_and_released,
         agents=25,
         group="pool",
@@ -55,19 +55,19 @@ pool_checkout_25_agents = registered(
 """The same when twenty-five agents want the twenty connections; its tail shows what the mean hides."""
 
 
-@operation(rounds_real=3_000, group="driver")
+@operation(rounds_real=1_000, group="driver")
 async def driver_select_one(subject: Subject, _number: int) -> int:
     """SELECT 1 by the driver alone: no pool, no SQLAlchemy."""
     return len(await asked_of_the_driver(subject, ONE, {}))
 
 
-@operation(rounds_real=2_000, group="driver")
+@operation(rounds_real=1_000, group="driver")
 async def driver_get_messages(subject: Subject, number: int) -> int:
     """A page of messages by the driver alone; `core_get_messages` is the same through SQLAlchemy."""
     return len(await asked_of_the_driver(subject, MESSAGE_PAGE, _page_values(subject, number)))
 
 
-@operation(rounds_real=2_000, group="driver")
+@operation(rounds_real=1_000, group="driver")
 async def core_get_messages(subject: Subject, number: int) -> int:
     """A page of messages through the pool and SQLAlchemy Core."""
     async with subject.connection() as connection:

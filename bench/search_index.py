@@ -50,6 +50,16 @@ def _each_ilike(words: Sequence[str]) -> tuple[sa.TextClause, dict[str, str]]:
     return _text(f"SELECT id, content FROM messages WHERE {conditions} LIMIT 10"), values
 
 
+def _aria_match(words: Sequence[str]) -> tuple[sa.TextClause, dict[str, str]]:
+    conditions = "".join(f" AND s.content LIKE :word_{place}" for place in range(len(words)))
+    values = {f"word_{place}": f"%{word}%" for place, word in enumerate(words)}
+    query = (
+        f"SELECT m.id, m.content FROM {INDEX_NAME} s JOIN messages m ON m.id = s.id"
+        f" WHERE MATCH (s.content) AGAINST (:needle IN BOOLEAN MODE){conditions} LIMIT 10"
+    )
+    return _text(query), {"needle": " ".join(f"+{word}" for word in words), **values}
+
+
 _FTS_TABLE = (
     f"CREATE VIRTUAL TABLE {INDEX_NAME} USING fts5(content, content='messages', content_rowid='id',"
     " tokenize='trigram')"
@@ -67,6 +77,22 @@ _FTS_QUERY = (
     f"SELECT m.id, m.content FROM {INDEX_NAME} s JOIN messages m ON m.id = s.rowid"
     f" WHERE {INDEX_NAME} MATCH :needle LIMIT 10"
 )
+# InnoDB's index collects everything that was found before it gives the first ten; Aria's gives them one by
+# one. So the texts stand once more, in a table of Aria's. It knows no transactions: what was rolled back
+# stays in it, and is not found because the message is joined. Words of fewer than four letters and very
+# common ones it does not know; LIKE sees to those that stand beside another.
+_ARIA_TABLE = (
+    f"CREATE TABLE {INDEX_NAME} (id BIGINT PRIMARY KEY, content TEXT NOT NULL, FULLTEXT (content))"
+    " ENGINE=Aria"
+)
+_ARIA_NEW = (
+    f"CREATE TRIGGER {INDEX_NAME}_new AFTER INSERT ON messages FOR EACH ROW"
+    f" REPLACE INTO {INDEX_NAME} (id, content) VALUES (NEW.id, NEW.content)"
+)
+_ARIA_OLD = (
+    f"CREATE TRIGGER {INDEX_NAME}_old AFTER DELETE ON messages FOR EACH ROW"
+    f" DELETE FROM {INDEX_NAME} WHERE id = OLD.id"
+)
 _MATCH_QUERY = (
     "SELECT id, content FROM messages WHERE MATCH (content) AGAINST (:needle IN BOOLEAN MODE) LIMIT 10"
 )
@@ -76,6 +102,8 @@ INDEXED_SEARCH = {
         made_by=(
             _FTS_TABLE,
             f"INSERT INTO {INDEX_NAME}({INDEX_NAME}) VALUES ('rebuild')",
+            # What the rebuilding leaves in pieces is joined now, and not a piece at a time by every insert.
+            f"INSERT INTO {INDEX_NAME}({INDEX_NAME}) VALUES ('optimize')",
             _FTS_NEW,
             _FTS_OLD,
         ),
@@ -90,8 +118,16 @@ INDEXED_SEARCH = {
         asked=_each_ilike,
     ),
     "mariadb": SearchIndex(
-        made_by=(f"CREATE FULLTEXT INDEX {INDEX_NAME} ON messages (content)",),
-        asked=_full_text(_MATCH_QUERY, " ", "+{}"),
+        made_by=(
+            _ARIA_TABLE,
+            # Sorting all words once takes a tenth of finding the place of each.
+            f"ALTER TABLE {INDEX_NAME} DISABLE KEYS",
+            f"INSERT INTO {INDEX_NAME} SELECT id, content FROM messages",
+            f"ALTER TABLE {INDEX_NAME} ENABLE KEYS",
+            _ARIA_NEW,
+            _ARIA_OLD,
+        ),
+        asked=_aria_match,
     ),
     "mysql": SearchIndex(
         made_by=(f"CREATE FULLTEXT INDEX {INDEX_NAME} ON messages (content) WITH PARSER ngram",),

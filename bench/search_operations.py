@@ -61,21 +61,21 @@ def searched_text(sender: str, content: str, metadata: dict[str, Any] | None) ->
     return f"{sender} {content} {values}".lower()
 
 
-@operation(rounds_real=2_000, group="search")
+@operation(rounds_real=1_500, group="search")
 async def like_search(subject: Subject, _number: int) -> int:
     """Ten messages that contain a word, found by reading until there are ten."""
     async with subject.connection() as connection:
         return len((await connection.execute(LIKE_CONTENT, {"pattern": "%test%"})).all())
 
 
-@operation(rounds_real=2_000, group="search")
+@operation(rounds_real=1_500, group="search")
 async def like_search_purpose(subject: Subject, _number: int) -> int:
     """Ten sessions whose purpose contains a word, found the same way."""
     async with subject.connection() as connection:
         return len((await connection.execute(LIKE_PURPOSE, {"pattern": "%test%"})).all())
 
 
-@operation(rounds_real=2_000, group="search", impossible=missing_index)
+@operation(rounds_real=1_500, group="search", impossible=missing_index)
 async def indexed_search(subject: Subject, number: int) -> int:
     """Ten messages that contain each of some words, found by the engine's index of texts."""
     statement, values = INDEXED_SEARCH[subject.backend].asked(subject.reference.needle(number).split())

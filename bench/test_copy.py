@@ -87,9 +87,9 @@ async def test_copy_messages_to_postgresql(
             await connection.execute("CHECKPOINT")
             outcomes.append(await copied_in_a_child(f"sqlite:///{source}", postgresql_url))
             limits_s.append(await binary_copy_s(connection, rows))
-            await empty_messages_table(connection)
-            resumed_s.append(await resumed_in_children(f"sqlite:///{source}", postgresql_url))
-            assert await connection.fetchval("SELECT count(*) FROM messages") == rows
+        await empty_messages_table(connection)
+        resumed_s.append(await resumed_in_children(f"sqlite:///{source}", postgresql_url))
+        assert await connection.fetchval("SELECT count(*) FROM messages") == rows
     finally:
         await connection.close()
     assert {outcome.rows for outcome in outcomes} == {rows}
@@ -99,13 +99,15 @@ async def test_copy_messages_to_postgresql(
 async def test_copy_messages_to_sqlite(
     rows: int, source: Path, tmp_path: Path, benchmark: BenchmarkFixture, report: Report
 ) -> None:
-    outcomes, resumed_s = [], []
-    for number in range(REPETITIONS):
-        targets = [tmp_path / f"{name}-{number}.db" for name in ("target", "resumed")]
-        for target in targets:
-            with closing(sqlite3.connect(target)) as connection:
-                connection.executescript(table_script("sqlite", "messages"))
-        outcomes.append(await copied_in_a_child(f"sqlite:///{source}", f"sqlite:///{targets[0]}"))
-        resumed_s.append(await resumed_in_children(f"sqlite:///{source}", f"sqlite:///{targets[1]}"))
+    def empty_target(name: str) -> str:
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            connection.executescript(table_script("sqlite", "messages"))
+        return f"sqlite:///{tmp_path / name}"
+
+    outcomes = [
+        await copied_in_a_child(f"sqlite:///{source}", empty_target(f"{number}.db"))
+        for number in range(REPETITIONS)
+    ]
+    resumed_s = [await resumed_in_children(f"sqlite:///{source}", empty_target("resumed.db"))]
     assert {outcome.rows for outcome in outcomes} == {rows}
     judge_and_keep(benchmark, report, "sqlite -> sqlite", outcomes, resumed_s=resumed_s)

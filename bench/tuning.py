@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.subject import Subject
+from bench.subject import Subject, open_subject
 
 COVERING_COUNT = "CREATE INDEX bench_messages_visible ON messages (session_id, visibility, sender)"
 """`get_messages` counts what an agent may see. Without it every message of the session is fetched to look at
@@ -16,12 +16,51 @@ its visibility; in a session of 60,000 messages that alone breaks the budget."""
 COVERING_PAGE = "CREATE INDEX bench_messages_page ON messages (session_id, timestamp, visibility, sender)"
 """Pages and the search's window skip what the agent may not see without fetching it."""
 
+BY_SENDER = "CREATE INDEX bench_messages_sender ON messages (session_id, sender, timestamp)"
+"""An agent's newest messages in a session. Without it all messages of the session are looked at, newest
+first, until twenty of a sender who seldom writes are found. PostgreSQL finds the sender in the index of
+pages."""
+
+NEWEST_MEMORY = (
+    "CREATE INDEX bench_memory_newest ON agent_memory (agent_id, session_id, updated_at, key, expires_at)"
+)
+"""`list_memory` wants the newest fifty whose keys begin alike. By this index SQLite, whose LIKE knows no
+capitals and so no range of keys, finds them newest first without fetching the others. PostgreSQL and MariaDB
+read the range of keys, whatever index there is."""
+
+MEMORY_EXPIRY = "CREATE INDEX bench_memory_expiry ON agent_memory (expires_at)"
+"""The application's script asks for this index with a WHERE, which MySQL does not understand, so no database
+there has it: each read of a memory looked at all memories for one that has expired, and deleting one locked
+all of them."""
+
+_ON_MYSQL = (
+    *(COVERING_COUNT, COVERING_PAGE, BY_SENDER, MEMORY_EXPIRY),
+    "ANALYZE TABLE messages, agent_memory",
+)
+
 ADOPTED: Mapping[str, tuple[str, ...]] = {
-    "sqlite": (COVERING_COUNT, COVERING_PAGE, "ANALYZE"),
+    "sqlite": (COVERING_COUNT, COVERING_PAGE, BY_SENDER, NEWEST_MEMORY, "ANALYZE"),
     "postgresql": (COVERING_COUNT, COVERING_PAGE, "VACUUM ANALYZE messages"),
-    "mariadb": (COVERING_COUNT, COVERING_PAGE, "ANALYZE TABLE messages"),
-    "mysql": (COVERING_COUNT, COVERING_PAGE, "ANALYZE TABLE messages"),
+    "mariadb": _ON_MYSQL,
+    "mysql": _ON_MYSQL,
 }
+
+
+SERVER_SETTINGS_ADOPTED: Mapping[str, tuple[str, ...]] = {
+    "mariadb": ("SET GLOBAL innodb_buffer_pool_size = 1073741824",),
+    "mysql": ("SET GLOBAL innodb_buffer_pool_size = 1073741824",),
+}
+"""InnoDB goes past the operating system's cache, so what its own does not hold is read from the disk; and a
+million messages with their indexes do not fit into the usual 128 MiB. PostgreSQL reads through the system's
+cache."""
+
+
+async def tune_server(backend: str, url: str) -> None:
+    """Give a server of our own the settings that its users should give theirs."""
+    if statements := SERVER_SETTINGS_ADOPTED.get(backend, ()):
+        async with open_subject(url) as subject, subject.engine.connect() as connection:
+            for statement in statements:
+                await connection.exec_driver_sql(statement)
 
 
 async def tune(subject: Subject) -> None:

@@ -21,7 +21,7 @@ SHAPES = ("circle", "diamond", "square", "triangle")
 COLOUR_COUNT = 6
 """Hues that the page's style holds; a seventh backend begins again."""
 
-STAGES = ("", "before", "after")
+STAGES = ("", "before", "during", "after")
 
 SIGNS = {"met": "✓", "broken": "✕", "unproved": "?", "not judged": "–"}
 """A verdict is told by a sign and a word too: colours are not seen by everybody, and not on every paper."""
