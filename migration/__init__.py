@@ -3,8 +3,6 @@
 The whole of the public surface: open two databases, move one into the other, compare them.
 """
 
-__version__ = "0.1.0"
-
 from migration.choice import Options
 from migration.database import Database, open_database
 from migration.errors import (
@@ -19,6 +17,7 @@ from migration.errors import (
 )
 from migration.service import DataMigrationService
 from migration.validator import MigrationValidator
+from migration.version import __version__
 
 __all__ = [
     "CouldNotLook",
@@ -33,5 +32,6 @@ __all__ = [
     "RolledBack",
     "Stopped",
     "UsageError",
+    "__version__",
     "open_database",
 ]

@@ -107,8 +107,45 @@ Server = Annotated[
         help=f"The server to rehearse on: {', '.join(servers())}.",
     ),
 ]
+BackedUp = Annotated[
+    str, typer.Argument(help="The database that is backed up; opened read-only.", show_default=False)
+]
+BackupFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="Where backups lie, each in a folder of its own; made when it is missing.", show_default=False
+    ),
+]
+BackupPlace = Annotated[
+    Path, typer.Argument(help="A backup, or the folder it lies in alone.", show_default=False)
+]
+EmptyTarget = Annotated[str, typer.Argument(help="An empty database of its engine.", show_default=False)]
+Logical = Annotated[
+    bool,
+    typer.Option(
+        "--logical",
+        help="Write the backup without the engine's own programs; so it is where these are missing.",
+    ),
+]
+NotInBackup = Annotated[
+    list[str],
+    typer.Option(
+        "--accept",
+        default_factory=list,
+        show_default=False,
+        help="A thing that a backup without the engine's programs does not hold: not-in-backup:NAME.",
+    ),
+]
 Backup = Annotated[
     Path | None, typer.Option(help="Folder for backups, made and read before anything is written.")
+]
+TargetBackup = Annotated[
+    Path | None,
+    typer.Option(
+        "--backup",
+        show_default=False,
+        help="Where the backup of TARGET is now, when it is not where it was made.",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a migration that was stopped.")]

@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migration.ddl import Writer
 from migration.digest import Digest
-from migration.errors import PlanChanged
 from migration.model import Column, Kind, Table
 from migration.plan import Plan
 
@@ -104,6 +103,10 @@ class Begun:
         Whether somebody began to undo it; from then on it can only be undone.
     rejects
         Name of the file in which it sets rows aside; empty where it sets none aside.
+    backup
+        ``path`` and ``sha256`` of the target's backup; empty where none was made.
+    of
+        Name of the finished run that is being undone on demand; empty where it is this one.
     """
 
     tables: frozenset[str] = frozenset()
@@ -114,6 +117,8 @@ class Begun:
     is_prepared: bool = True
     is_undoing: bool = False
     rejects: str = ""
+    backup: Mapping[str, str] = field(default_factory=dict)
+    of: str = ""
 
     @property
     def made(self) -> frozenset[str]:
@@ -122,9 +127,17 @@ class Begun:
 
 
 def first_checkpoints(
-    plan: Plan, before: Mapping[str, Before], *, is_atomic: bool = True, rejects: str = ""
+    plan: Plan,
+    before: Mapping[str, Before],
+    *,
+    is_atomic: bool = True,
+    rejects: str = "",
+    backup: Mapping[str, str] | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> dict[str, Checkpoint]:
     """Return the checkpoints of a plan of which nothing is copied yet, by table.
+
+    ``origin`` is what the run belongs to; see :mod:`migration.origin`.
 
     ``is_atomic`` means that what makes tables takes part in transactions, so that all of it is there, or
     nothing.
@@ -138,6 +151,8 @@ def first_checkpoints(
         "is_atomic": is_atomic,
         "is_prepared": is_atomic,
         "rejects": rejects,
+        "backup": dict(backup or {}),
+        "origin": dict(origin or {}),
     }
     checkpoints = {WHOLE_RUN: Checkpoint(WHOLE_RUN, name, False, 0, "", None, json.dumps(run), 0, False)}
     for table in plan.tables:
@@ -179,6 +194,8 @@ def begun(checkpoints: Mapping[str, Checkpoint]) -> Begun:
         is_prepared=run["is_prepared"],
         is_undoing=run.get("is_undoing", False),
         rejects=run.get("rejects", ""),
+        backup=run.get("backup", {}),
+        of=run.get("of", ""),
     )
 
 
@@ -220,9 +237,9 @@ def run_finished() -> sa.Update:
     return CHECKPOINTS.update().where(CHECKPOINTS.c.table_name == WHOLE_RUN).values(is_finished=True)
 
 
-def run_prepared(checkpoints: Mapping[str, Checkpoint]) -> sa.Update:
-    """Return the statement that says that everything is made which rows go into."""
-    return _changed_run(checkpoints, is_prepared=True)
+def run_prepared(checkpoints: Mapping[str, Checkpoint], made: str = "") -> sa.Update:
+    """Return the statement that says that everything is made which rows go into, and how it was made."""
+    return _changed_run(checkpoints, is_prepared=True, made=made)
 
 
 def run_undoing(checkpoints: Mapping[str, Checkpoint]) -> sa.Update:
@@ -230,24 +247,7 @@ def run_undoing(checkpoints: Mapping[str, Checkpoint]) -> sa.Update:
     return _changed_run(checkpoints, is_undoing=True)
 
 
-def check_same_plan(checkpoints: Iterable[Checkpoint], plan: Plan) -> None:
-    """Refuse to go on with checkpoints of another plan.
-
-    Raises
-    ------
-    PlanChanged
-        When the source's schema, the target's, the mapping or any type differs from what they were.
-    """
-    if any(checkpoint.plan != plan.fingerprint for checkpoint in checkpoints):
-        raise PlanChanged(
-            "The migration in the target was begun under another plan: a schema, a type or the mapping has "
-            "changed",
-            done="What it has written is still there",
-            next_step="Go on with what it was begun with, or undo it with 'migration rollback'",
-        )
-
-
-def _changed_run(checkpoints: Mapping[str, Checkpoint], **changes: bool) -> sa.Update:
+def _changed_run(checkpoints: Mapping[str, Checkpoint], **changes: bool | str) -> sa.Update:
     run = {**json.loads(checkpoints[WHOLE_RUN].position or "{}"), **changes}
     return CHECKPOINTS.update().where(CHECKPOINTS.c.table_name == WHOLE_RUN).values(position=json.dumps(run))
 

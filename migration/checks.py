@@ -118,7 +118,8 @@ def _index_differences(table: TablePlan, there: Table) -> Iterator[Difference]:
     yield from (
         Difference("missing index", name, index.name)
         for index in planned.indexes
-        if _shape(index) not in indexes
+        # Where the two are one, what was a unique index elsewhere is a rule there.
+        if _shape(index) not in indexes and _as_rule(index) not in unique_columns
     )
     names = {check.name for check in there.checks}
     missing = [check for check in planned.checks if check.name is not None and check.name not in names]
@@ -131,6 +132,14 @@ def _shape(index: Index) -> tuple[object, ...]:
     """Return what must be the same of an index; the server spells expressions in its own way."""
     parts = tuple((None if part.is_expression else part.text, part.descending) for part in index.parts)
     return index.name, index.unique, index.condition is None, parts
+
+
+def _as_rule(index: Index) -> tuple[str, ...]:
+    """Return the columns that an index keeps unique, if that is all it does."""
+    is_plain = index.unique and index.condition is None
+    if not is_plain or any(part.is_expression or part.descending for part in index.parts):
+        return ()
+    return tuple(part.text for part in index.parts)
 
 
 async def check_foreign_keys(proof: Proof) -> CheckResult:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from migration import __version__
 from migration.arguments import (
@@ -16,10 +15,16 @@ from migration.arguments import (
     Accept,
     AsJson,
     AuditFile,
+    BackedUp,
     Backup,
+    BackupFolder,
+    BackupPlace,
     DryRun,
+    EmptyTarget,
     Excluded,
+    Logical,
     Map,
+    NotInBackup,
     PlanFile,
     Rejects,
     RejectTo,
@@ -29,17 +34,42 @@ from migration.arguments import (
     Source,
     Tables,
     Target,
+    TargetBackup,
     Types,
     Wanted,
 )
 from migration.audit import read_audit
-from migration.choice import Options
-from migration.commands import compared, loaded, migrated, planned, rehearsed, taken_back, verified
-from migration.display import show_differences, show_log, show_misfits
+from migration.backup import Wish
+from migration.commands import (
+    backed_up,
+    compared,
+    loaded,
+    migrated,
+    planned,
+    rehearsed,
+    restored,
+    taken_back,
+    verified,
+)
+from migration.display import show_backup, show_differences, show_log, show_misfits
 from migration.errors import Differs, MigrationError, Rejected
 from migration.load_rejects import loading_as_data
-from migration.outcome import fail, finish, finish_dry, paper, print_json, run, say, screen, tell
+from migration.manifest import backup_as_data
+from migration.memory import give_memory_back
+from migration.outcome import (
+    fail,
+    finish,
+    finish_dry,
+    paper,
+    print_json,
+    run,
+    say,
+    screen,
+    tell,
+    tell_aside,
+)
 from migration.payload import counted
+from migration.printable import escape
 from migration.redaction import redact, secrets_of
 from migration.selftest import selftest as run_selftest
 
@@ -143,10 +173,39 @@ def diff(
 
 
 @app.command()
-def rollback(source: Source, target: Target, audit: AuditFile = DEFAULT_AUDIT) -> None:
-    """Undo a migration that was stopped, and prove that TARGET is what it was; SOURCE is not read."""
-    run(taken_back(source, target, Options(audit_path=audit)))
+def rollback(target: Target, audit: AuditFile = DEFAULT_AUDIT, backup: TargetBackup = None) -> None:
+    """Undo the last migration into TARGET, stopped or proved, and prove that TARGET is what it was."""
+    run(taken_back(target, audit, backup))
     say("undone: the target is what it was before, which was verified")
+
+
+@app.command(name="backup")
+def back_up(
+    database: BackedUp,
+    folder: BackupFolder,
+    accept: NotInBackup,
+    logical: Logical = False,
+    as_json: AsJson = False,
+) -> None:
+    """Back DATABASE up into a new folder in FOLDER, read the backup whole, and write its manifest."""
+    made = run(backed_up(database, folder, Wish(logical, tuple(accept))), as_json)
+    if made.reason:
+        tell_aside(f"The backup is of this program's own form: {made.reason}")
+    if as_json:
+        print_json(backup_as_data(made))
+    else:
+        show_backup(paper(), made, "backed up, and read to the end")
+        say(f"{made.path}\nsha256 {made.sha256}")
+
+
+@app.command()
+def restore(backup: BackupPlace, target: EmptyTarget, as_json: AsJson = False) -> None:
+    """Restore BACKUP into TARGET, an empty database, read everything back, and prove that it is equal."""
+    made = run(restored(backup, target), as_json)
+    if as_json:
+        print_json({"restored": True, **backup_as_data(made)})
+    else:
+        show_backup(paper(), made, "restored and read back; digests, numbers and schema are equal")
 
 
 @app.command(name="load-rejects")
@@ -224,6 +283,7 @@ def _options(
 
 def main() -> None:
     """Run the command; every failure leaves with its own exit code and a sentence on stderr."""
+    give_memory_back()
     try:
         app()
     except Exception as error:  # noqa: BLE001 - the last one to hear of it; it tells, and does not go on

@@ -9,6 +9,7 @@ from typing import Any
 
 from migration import endings
 from migration.arguments import Wanted, server_named
+from migration.backup import BackupMade, Wish, make_backup, restore_backup
 from migration.choice import Options, schema_fingerprints
 from migration.clock import now
 from migration.database import Database, open_database
@@ -17,11 +18,12 @@ from migration.display import progress_bars
 from migration.errors import CouldNotLook, Differs, MigrationError, Stopped, UsageError
 from migration.journal import Journal
 from migration.load_rejects import Loading, load_rejects
-from migration.outcome import Outcome, screen
+from migration.outcome import Outcome, screen, tell_aside
 from migration.payload import counted, to_accept
 from migration.plan import Plan
 from migration.plan_file import write_plan_file
 from migration.rejects import RejectedRows
+from migration.rollback import Rollback
 from migration.schema_difference import compare_schemas
 from migration.servers import fresh_database, throwaway_server
 from migration.service import DataMigrationService
@@ -69,7 +71,33 @@ async def _walk(ours: Database, theirs: Database, options: Options) -> Outcome:
     with progress_bars(screen()) as progress:
         service = DataMigrationService(ours, theirs, options=options, progress=progress)
         await service.migrate_data()
+    _tell_of_backups(service.migration_log)
     return Outcome(service.report, service.plan, service.error)
+
+
+def _tell_of_backups(log: list[dict[str, Any]]) -> None:
+    """Say which backups are of another form than was expected, or were made while somebody wrote."""
+    for entry in log:
+        details = entry["details"]
+        if entry["message"] == "backup" and details.get("reason"):
+            tell_aside(f"{details['database']} was backed up in this program's own form: {details['reason']}")
+        if entry["message"] == "backup" and details.get("written_to"):
+            tables = ", ".join(details["written_to"])
+            tell_aside(f"{details['database']} was written to while it was backed up: {tables}")
+
+
+async def backed_up(url: str, folder: Path, wish: Wish) -> BackupMade:
+    """Back a database up."""
+    async with open_database(url, is_source=True) as database:
+        with progress_bars(screen()) as progress:
+            return await make_backup(database, folder, now, wish, progress)
+
+
+async def restored(path: Path, url: str) -> BackupMade:
+    """Restore a backup into an empty database, and prove it."""
+    async with open_database(url) as database:
+        with progress_bars(screen()) as progress:
+            return await restore_backup(path, database, progress)
 
 
 async def planned(
@@ -138,7 +166,8 @@ async def loaded(file: Path, target: str, audit: Path) -> Loading:
                 raise Stopped("Stopped on request", where=str(theirs), done=done, next_step=again) from None
 
 
-async def taken_back(source: str, target: str, options: Options) -> None:
-    """Undo a migration."""
-    async with open_database(source, is_source=True) as ours, open_database(target) as theirs:
-        await DataMigrationService(ours, theirs, options=options).take_back()
+async def taken_back(target: str, audit: Path, backup: Path | None) -> None:
+    """Undo the last migration into a database."""
+    async with open_database(target) as theirs:
+        rollback = Rollback(theirs, Journal(now, theirs.secrets), theirs.secrets)
+        await rollback.on_demand(audit, uuid.uuid4().hex[:12], backup)

@@ -179,11 +179,11 @@ class _Rows:
                 keep = np.ones(batch.num_rows, dtype=bool)
                 keep[at.to_numpy()] = False
                 batch = batch.filter(pa.array(keep))
-        return _Ready(_converted(self.table, batch, self.traits), scanned.position, rejected, reasons)
+        return _Ready(converted(self.table, batch, self.traits), scanned.position, rejected, reasons)
 
 
-def _converted(table: TablePlan, batch: pa.RecordBatch, traits: Traits) -> pa.RecordBatch:
-    """Bring a batch into the kinds of the plan, which the profile has shown to hold every value."""
+def converted(table: TablePlan, batch: pa.RecordBatch, traits: Traits) -> pa.RecordBatch:
+    """Return a batch in the kinds of the plan, which the profile has shown to hold every value."""
     arrays = []
     # What is read beyond the columns that are written stands behind them.
     for column, array in zip(table.written, batch.columns, strict=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,16 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from migration.backends import Backend, Loader, Scanned, Snapshot, backend_for, file_url
+from migration.backends import Backend, Loader, Lock, Scanned, Snapshot, backend_for, file_url
 from migration.ddl import Writer
 from migration.errors import MigrationError, SourceUnusable, TargetUnusable, UsageError
 from migration.model import Column, ScanColumn, Schema, Table
+from migration.progress import Progress
 from migration.redaction import redact_url, scrub, secrets_of
 
-# Drivers that rows go through, past SQLAlchemy: what they raise comes as it is.
 # Names of this machine, which mean the same server.
 _LOCAL: dict[str | None, str] = dict.fromkeys((None, "", "localhost", "127.0.0.1", "::1"), "localhost")
+# Drivers that rows go through, past SQLAlchemy: what they raise comes as it is.
 _ROW_DRIVERS = ("asyncpg", "asyncmy", "adbc_driver_manager")
 
 
@@ -50,6 +52,7 @@ class Database:
         self.backend: Backend = backend_for(url)
         self.traits = self.backend.traits
         self._engine: AsyncEngine | None = None
+        self._lock: Lock | None = None
 
     def __str__(self) -> str:
         """Write where it is, without its password."""
@@ -77,7 +80,8 @@ class Database:
         if self.backend.name != other.backend.name:
             return False
         if self.backend.opens_files:
-            return Path(str(self.url.database)).resolve() == Path(str(other.url.database)).resolve()
+            # Links that lead back to themselves are told of by whoever opens them.
+            return os.path.realpath(str(self.url.database)) == os.path.realpath(str(other.url.database))
         ours, theirs = (
             (
                 _LOCAL.get(url.host, url.host),
@@ -104,9 +108,10 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def changing(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection inside a transaction that is committed on the way out."""
+        """Open a connection inside a transaction; it commits on the way out, while the lock is held."""
         async with self.control() as connection, connection.begin():
             yield connection
+            await self.check_lock()
 
     async def _answering(self) -> AsyncConnection:
         """Return a connection that answers: one that was idle for hours may have been cut meanwhile."""
@@ -169,17 +174,58 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def loader(self, tables: Sequence[Table]) -> AsyncIterator[Loader]:
-        """Open a connection in loading mode."""
+        """Open a connection in loading mode, which commits only while the lock is held."""
         with self.told():
             async with self.backend.loader(self.engine, tables) as loader:
-                yield loader
+                yield _LockedLoader(loader, self)
+
+    @contextlib.asynccontextmanager
+    async def scratch(self) -> AsyncIterator[Database]:
+        """Make an empty database beside this one; dropped on the way out."""
+        async with contextlib.AsyncExitStack() as stack:
+            with self.told():
+                url = await stack.enter_async_context(self.backend.scratch(self.url))
+            beside = Database(url, secrets=self.secrets)
+            stack.push_async_callback(beside.close)
+            yield beside
 
     @contextlib.asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
         """Hold the lock that keeps two migrations from running into one target."""
         with self.told():
-            async with self.backend.lock(self.url):
-                yield
+            async with self.backend.lock(self.url) as lock:
+                self._lock = lock
+                try:
+                    yield
+                finally:
+                    self._lock = None
+
+    async def check_lock(self) -> None:
+        """Raise when the lock was taken, and is not held any more; nothing may be committed then.
+
+        Raises
+        ------
+        LockLost
+            With what became of it.
+        """
+        if self._lock is not None:
+            with self.told():
+                await self._lock.check()
+
+    async def identity(self) -> str:
+        """Return what tells this database from every other, whatever is in it and however it is reached."""
+        async with self.control() as connection:
+            return await self.backend.identity(connection, self.url)
+
+    async def stamp(self) -> str:
+        """Return what changes whenever anybody writes to the database; it may change without that too."""
+        async with self.control() as connection:
+            return await self.backend.stamp(connection, self.url)
+
+    async def examine(self, progress: Progress) -> None:
+        """Raise when what holds the database is damaged, as far as that is not the server's business."""
+        with self.told():
+            await self.backend.examine(self.url, progress)
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
@@ -214,12 +260,29 @@ class Database:
         error.args = (error.sentence(),)
 
 
+class _LockedLoader:
+    """A loader that commits nothing once somebody else may be at work in the target."""
+
+    def __init__(self, loader: Loader, database: Database) -> None:
+        self._loader = loader
+        self._database = database
+        self.write, self.execute = loader.write, loader.execute
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Commit on the way out, if the lock is still held."""
+        async with self._loader.transaction():
+            yield
+            await self._database.check_lock()
+
+
 class _ToldSnapshot:
     """A snapshot that tells what goes wrong in the words of its own database."""
 
     def __init__(self, snapshot: Snapshot, database: Database) -> None:
         self._snapshot = snapshot
         self._database = database
+        self.moment = snapshot.moment
 
     async def scan(
         self, table: Table, columns: Sequence[ScanColumn], *, in_order: bool = False, after: str | None = None

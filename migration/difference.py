@@ -79,8 +79,8 @@ class Report:
     """Everything a proof rests on.
 
     ``planned`` names the tables that had to be compared; ``left_out`` those that were not meant to be,
-    with the reason. Proved means that nothing differs, and that every planned table was read to its
-    end on both sides.
+    with the reason. ``notes`` say of what moment it is true. Proved means that nothing differs, and that
+    every planned table was read to its end on both sides.
     """
 
     planned: tuple[str, ...]
@@ -88,6 +88,7 @@ class Report:
     checks: tuple[CheckResult, ...] = ()
     could_not_look: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,8 +22,10 @@ from rich.text import Text
 from migration.audit import AuditReading
 from migration.difference import Difference, Report
 from migration.load_rejects import Misfit
+from migration.manifest import BackupMade
 from migration.payload import counted
 from migration.plan import Hazard, Plan, Severity
+from migration.printable import escape
 from migration.progress import Progress as Watcher
 from migration.progress import Step, silent
 
@@ -132,6 +133,8 @@ def show_report(console: Console, report: Report) -> None:
     show_differences(console, report.differences, report.difference_count)
     for reason in report.could_not_look:
         console.print(f"Could not look: {escape(reason)}", style="bold red", highlight=False)
+    for note in report.notes:
+        console.print(escape(note), style="bold yellow", highlight=False)
     console.print(verdict_line(report), style="green" if report.proved else "bold red", highlight=False)
 
 
@@ -184,7 +187,7 @@ def show_log(console: Console, reading: AuditReading) -> None:
         table.add_column(heading, overflow="fold")
     for event in reading.events:
         details = ", ".join(f"{name}={value}" for name, value in event.details.items())
-        table.add_row(str(event.number), event.time, event.run, event.name, escape(details))
+        table.add_row(str(event.number), *map(escape, (event.time, event.run, event.name, details)))
     console.print(table)
     for problem in reading.problems:
         console.print(
@@ -192,6 +195,30 @@ def show_log(console: Console, reading: AuditReading) -> None:
         )
     if reading.is_whole:
         console.print("The chain of hashes is whole.", highlight=False)
+
+
+def show_backup(console: Console, backup: BackupMade, verdict: str) -> None:
+    """Print what a backup holds, and what is proved of it."""
+    table = Table(title="Backup", title_justify="left")
+    for heading in ("table", "rows", "next number", "digest"):
+        table.add_column(heading, justify="left" if heading in ("table", "digest") else "right")
+    for name, found in backup.contents.items():
+        known = found.digest is not None
+        table.add_row(
+            escape(name),
+            f"{found.row_count:,}" if known else "",
+            "" if found.next_number is None else f"{found.next_number:,}",
+            str(found.digest)[:SHORT_DIGEST] if known else Text("written to meanwhile", style="yellow"),
+        )
+    console.print(table)
+    tables, rows = counted(len(backup.tables), "table"), counted(backup.row_count, "row")
+    console.print(f"{rows} in {tables}: {verdict}", style="green", highlight=False)
+    for what, things in (("Not in it", backup.lacking), ("Written to meanwhile", backup.written_to)):
+        if things:
+            console.print(f"{what}: {escape(', '.join(things))}", style="bold yellow", highlight=False)
+    others = [f"{thing.what} {thing.name}" for thing in backup.schema.uncarried]
+    if others := [thing for thing in others if thing not in backup.lacking]:
+        console.print(f"Held, and not compared by rows: {escape(', '.join(others))}", highlight=False)
 
 
 class _Rate(ProgressColumn):

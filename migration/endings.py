@@ -21,6 +21,7 @@ GO_ON_OR_BACK = "Go on with --resume, or undo it with 'migration rollback'"
 UNDO = "Undo it with 'migration rollback'"
 # More hazards than this in one sentence are counted, not named; the plan has all of them.
 NAMED_HAZARDS = 3
+NAMED_CHANGES = 5
 
 
 def as_told(error: Exception, secrets: tuple[str, ...]) -> MigrationError:
@@ -73,9 +74,77 @@ def made_meanwhile(target: Database, tables: list[str]) -> PlanChanged:
 def nothing_there(target: Database, wanted: str) -> Refused:
     """There is no migration to go on with, or to undo."""
     return Refused(
-        f"There is nothing to {wanted}: the target holds no checkpoints",
+        f"There is nothing to {wanted}: the target holds no checkpoints"
+        + (", and the audit log tells of no migration into it" if wanted == "undo" else ""),
         where=str(target),
-        next_step="Run it without --resume" if wanted == "resume" else "See the audit log for how it ended",
+        next_step="Run it without --resume"
+        if wanted == "resume"
+        else "Name with --audit the log of a migration that went into it",
+    )
+
+
+def other_database(target: Database) -> Refused:
+    """The log tells of a migration into another database, which was called so then."""
+    return Refused(
+        "There is nothing to undo: the migration in this audit log went into another database of this name",
+        where=str(target),
+        next_step="Name the database that it went into, or that one's audit log",
+    )
+
+
+def undone_already(target: Database, when: str) -> Refused:
+    """The last migration was undone, and another one is nobody's wish."""
+    return Refused(
+        f"The last migration in this audit log is already undone, since {when}",
+        where=str(target),
+        next_step="There is nothing more to do",
+    )
+
+
+def not_told(target: Database) -> RollbackFailed:
+    """The log does not have all that was meant to be written there."""
+    return RollbackFailed(
+        "The migration cannot be undone: its audit log does not tell all of it",
+        where=str(target),
+        done="Nothing was touched",
+        next_step="Another version wrote it, or a name in the target looks like a secret and was blotted "
+        "out; undo it by hand, with the target's backup",
+    )
+
+
+def written_to(target: Database, written: list[str], backup: str) -> RollbackFailed:
+    """Others have written to the target since, and that would be lost."""
+    named = ", ".join(written[:NAMED_CHANGES])
+    more = len(written) - NAMED_CHANGES
+    where = f"the target's backup, {backup}," if backup else "a backup of your own"
+    return RollbackFailed(
+        f"Since the migration, others have written to the target: {named}"
+        + (f" and {more} more" if more > 0 else ""),
+        where=str(target),
+        done="Nothing was touched: what was migrated is still there, and so is what was written since",
+        next_step="Take back by hand what was written since, and run 'migration rollback' again; or restore "
+        f"{where} into another database, and carry over what was written since",
+    )
+
+
+def never_backed_up(target: Database, tables: list[str]) -> RollbackFailed:
+    """Rows were replaced, and nobody has kept them."""
+    return RollbackFailed(
+        f"The migration has replaced rows of {', '.join(tables)}, and was run without --backup",
+        where=str(target),
+        done="Nothing was touched: what was migrated is still there",
+        next_step="These rows can only come from a backup of your own; bring them back by hand",
+    )
+
+
+def not_begun_to_undo(target: Database, failure: MigrationError) -> RollbackFailed:
+    """The rows that were replaced cannot be had from the backup."""
+    place = f" ({failure.where})" if failure.where else ""
+    return RollbackFailed(
+        f"The migration cannot be undone: {failure.what}{place}",
+        where=str(target),
+        done="Nothing was touched: what was migrated is still there",
+        next_step=failure.next_step or "Remove the cause, and run 'migration rollback' again",
     )
 
 
@@ -121,6 +190,17 @@ def state_kept(error: MigrationError) -> Stopped:
     )
 
 
+def maybe_closed(error: MigrationError) -> Stopped:
+    """All is proved and on record; whether the checkpoints are gone, the target does not say."""
+    return Stopped(
+        error.what,
+        where=error.where,
+        done="All had arrived, which was proved; whether its checkpoints are gone is not known",
+        next_step="When the target answers again, go on with --resume; where there is nothing to resume, it "
+        "had come to its end",
+    )
+
+
 def rolled_back(error: MigrationError) -> RolledBack:
     """It failed, and the target is what it was."""
     return RolledBack(
@@ -138,6 +218,17 @@ def other_than_before(target: Database, changed: list[str]) -> RollbackFailed:
         where=str(target),
         done="The rows that were put aside are kept, and so are the checkpoints",
         next_step="Compare the target with its backup; once it is mended, 'migration rollback' verifies it",
+    )
+
+
+def never_begun(target: Database, failure: MigrationError) -> Refused:
+    """It failed before the target held anything of it, and even that could not be cleaned up after."""
+    return Refused(
+        f"Cleaning up failed, too: {failure.what}",
+        where=str(target),
+        done="Nothing of the migration had begun; an empty table of checkpoints may be left, which the next "
+        "run uses",
+        next_step="Remove the cause and run it again",
     )
 
 

@@ -7,6 +7,7 @@
     ├── Refused              3    nothing was touched
     │   ├── SourceUnusable        the source cannot be opened or read
     │   ├── TargetUnusable        the target cannot be reached, entered or written to
+    │   │   └── NoDump            the engine's own programs cannot make or restore a backup
     │   ├── HazardsNotAccepted    the plan would lose or change something nobody accepted
     │   ├── TargetLocked          another migration holds the target
     │   ├── PlanChanged           the checkpoint belongs to another plan, source or target
@@ -16,6 +17,7 @@
     ├── Rejected             1    what could not go is in a file; all the rest is proved
     ├── CouldNotLook         1    a side could not be read to its end; nothing is known about it
     ├── Stopped              4    interrupted, state kept, --resume goes on
+    │   └── LockLost              somebody else may be at work in the target by now
     ├── RolledBack           5    failed, undone, and the undoing was verified
     └── RollbackFailed       6    failed, and the undoing failed too: a person must look
 """
@@ -78,6 +80,10 @@ class TargetUnusable(Refused):
     """The target cannot be reached, entered or written to."""
 
 
+class NoDump(TargetUnusable):
+    """The engine's own programs are missing, too old, or would lose something."""
+
+
 class HazardsNotAccepted(Refused):
     """The plan would lose or change something that nobody accepted by name."""
 
@@ -120,6 +126,10 @@ class Stopped(MigrationError):
     """Interrupted; the state is kept and ``--resume`` goes on."""
 
     exit_code = 4
+
+
+class LockLost(Stopped):
+    """The lock on the target is gone, so somebody else may be at work in it: nothing more is written."""
 
 
 class RolledBack(MigrationError):

@@ -26,10 +26,12 @@ from migration.digest import canonical, row_hashes
 from migration.errors import Differs, MigrationError, Refused
 from migration.journal import Journal
 from migration.look import own_kind
+from migration.made import REJECTS_LOADED, as_data
 from migration.model import Column, ForeignKey, ScanColumn, Schema, Table
 from migration.plan import ColumnPlan, TablePlan, load_order
 from migration.rejects import RejectedRows, RejectedTable
 from migration.setting_aside import KEY_BYTES, Judge
+from migration.undo import note_before
 from migration.values import convert
 
 # So many rows that still do not fit are named; the count beside them is exact.
@@ -103,9 +105,17 @@ async def load_rejects(rejected: RejectedRows, target: Database, journal: Journa
         await journal.write("loading rejects", file=rejected.name, rows=rejected.counts, target=str(target))
         loading = Loading()
         for plan in load_order(plans):
+            name = plan.target.name
+            was = await note_before(target, [plan.target])
             await _Table(plan, schema, rejected, target, loading).load()
+            left = await note_before(target, [plan.target])
             await journal.write(
-                "rejects loaded", table=plan.target.name, rows=loading.loaded[plan.target.name]
+                REJECTS_LOADED,
+                table=name,
+                rows=loading.loaded[name],
+                database=await target.identity(),
+                was=as_data(was[name]),
+                left=as_data(left[name]),
             )
     return loading
 

@@ -14,8 +14,9 @@ from migration import endings
 from migration.checkpoint import Checkpoint, begun, create_checkpoints, run_finished, run_prepared
 from migration.database import Database
 from migration.model import Schema
+from migration.origin import made_as
 from migration.plan import Plan
-from migration.undo import drop_new, save_rows
+from migration.undo import drop_new, save_rows, sweep
 
 
 async def make_room(
@@ -41,6 +42,7 @@ async def make_room(
         if taken := [table.target.name for table in plan.new_tables if there.has(table.target.name)]:
             raise endings.made_meanwhile(target, taken)
         if not resumes:
+            await sweep(connection, target)
             await create_checkpoints(connection, target.writer, checkpoints.values())
         if is_atomic:
             await _make_tables(connection, target, plan, checkpoints)
@@ -58,7 +60,8 @@ async def _make_tables(
     for table in plan.new_tables:
         for statement in target.writer.before_rows(table.target):
             await connection.exec_driver_sql(statement)
-    await connection.execute(run_prepared(checkpoints))
+    made = made_as(await connection.run_sync(target.backend.reflect), begun(checkpoints).tables)
+    await connection.execute(run_prepared(checkpoints, made))
 
 
 async def make_rest(target: Database, plan: Plan) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
 from rich.console import Console
-from rich.markup import escape
 
 from migration.choice import Options
 from migration.difference import Report
@@ -19,6 +18,7 @@ from migration.display import show_plan, show_report
 from migration.errors import HazardsNotAccepted, MigrationError, Stopped
 from migration.payload import accept_flags, error_as_data, how_to_accept, plan_as_data, report_as_data
 from migration.plan import Plan
+from migration.printable import escape
 
 # A terminal has its own width; a file or a pipe has room for a sentence beside a name.
 PIPE_COLUMNS = 160
@@ -123,6 +123,11 @@ def fail(error: MigrationError) -> NoReturn:
     """Tell an error, and leave with its exit code."""
     tell(error)
     sys.exit(error.exit_code)
+
+
+def tell_aside(line: str) -> None:
+    """Say one line that is no result on stderr."""
+    screen().print(f"migration: {escape(line)}", style="yellow", highlight=False)
 
 
 def tell(error: MigrationError) -> None:

@@ -89,7 +89,7 @@ def report_as_data(report: Report) -> dict[str, Any]:
     """Return a report as data.
 
     Keys: ``validation_passed`` (proved, nothing less), ``verdict``, ``error_count`` (exact), ``errors``
-    (in words, few per table), ``could_not_look``, ``checks``, ``tables`` and ``left_out``.
+    (in words, few per table), ``could_not_look``, ``checks``, ``tables``, ``left_out`` and ``notes``.
     """
     return {
         "validation_passed": report.proved,
@@ -104,6 +104,7 @@ def report_as_data(report: Report) -> dict[str, Any]:
         ],
         "tables": [table_as_data(table) for table in report.tables],
         "left_out": report.left_out,
+        "notes": list(report.notes),
     }
 
 

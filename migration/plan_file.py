@@ -22,6 +22,8 @@ from migration.model import Kind
 from migration.plan import TARGET_ROWS, Plan, Severity
 
 VERSION = 1
+# Thousands of tables, each with a comment, take less.
+BYTES_MAX = 16 * 1024 * 1024
 _LISTS = ("tables", "exclude_tables", "accept")
 _SECTIONS = ("map", "types")
 _TOP = {"version", "source", "target", "choose", "schema", *_SECTIONS}
@@ -95,7 +97,14 @@ def read_plan_file(path: Path) -> SavedPlan:
         When it cannot be read or holds what no plan file holds; the sentence names the line.
     """
     try:
-        text = path.read_text("utf-8")
+        if not path.is_file() and path.exists():
+            # A pipe or a device might never end.
+            raise _odd(path, "is no plain file")
+        with path.open("rb") as file:
+            content = file.read(BYTES_MAX + 1)
+        if len(content) > BYTES_MAX:
+            raise _odd(path, f"is larger than {BYTES_MAX:,} bytes, which no plan is")
+        text = content.decode("utf-8")
         data = tomllib.loads(text)
     except OSError as error:
         raise _odd(path, f"cannot be read: {error.strerror}") from error

@@ -152,7 +152,8 @@ class _Planner:
             TARGET_ROWS,
             Severity.HAZARD,
             f"The target's {table} holds {rows} rows of its own; accept with "
-            f"--accept {TARGET_ROWS}:{table}=source (they go) or =target (they stay, no others come)",
+            f"--accept {TARGET_ROWS}:{table}=source (they go; only with --backup can that be undone "
+            "later) or =target (they stay, no others come)",
             table=table,
             count=rows,
         )

@@ -8,6 +8,7 @@ times, so these are written as ``{"hex": ...}``, ``{"text-hex": ...}`` for a tex
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import uuid
@@ -127,7 +128,9 @@ class RejectFile:
         except OSError as error:
             raise _unusable(path, _why(error), "Give the file that the migration was begun with") from error
         finally:
-            temporary.unlink(missing_ok=True)
+            # Where it could not be made it cannot be looked for either.
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def add(
         self, table: TablePlan, chunk: str | None, rows: pa.RecordBatch, reasons: Sequence[Sequence[Reason]]
@@ -287,6 +290,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+    if path.exists() and not path.is_file():
+        # A pipe or a device might never end.
+        raise _unusable(path, "is no plain file", "Give a file that --reject-to has written")
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(file, 1):

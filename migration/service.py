@@ -14,15 +14,14 @@ from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from migration import __version__, endings
+from migration import endings
 from migration.backends import Snapshot
-from migration.backup import make_backup
+from migration.backup import Wish, make_backup
 from migration.checkpoint import (
     WHOLE_RUN,
     Begun,
     Checkpoint,
     begun,
-    check_same_plan,
     first_checkpoints,
     read_checkpoints,
 )
@@ -33,14 +32,26 @@ from migration.database import Database
 from migration.difference import Report
 from migration.errors import AuditUnusable, CouldNotLook, Differs, MigrationError, PlanChanged
 from migration.journal import Journal
+from migration.made import MADE, Made, note_made
 from migration.making import make_rest, make_room
+from migration.origin import (
+    Origin,
+    changed_since,
+    check_same_origin,
+    check_same_plan,
+    moved_since,
+    where_to_go_on,
+)
+from migration.payload import in_words
 from migration.plan import Plan, Severity
 from migration.progress import Progress, silent
+from migration.rollback import Rollback
 from migration.setting_aside import Judge, SettingAside, judged
 from migration.survey import Survey, survey
 from migration.trial import try_plan
-from migration.undo import drop_traces, note_before, undo
+from migration.undo import drop_traces, holds_checkpoints, note_before
 from migration.validator import MigrationValidator
+from migration.version import __version__
 
 _Result = TypeVar("_Result")
 
@@ -84,8 +95,9 @@ class DataMigrationService:
         self._checkpoints: dict[str, Checkpoint] = {}
         self._judge: Judge | None = None
         self._setting_aside: SettingAside | None = None
-        self._is_written = False
-        self._is_undoing = False
+        self._made: Made | None = None
+        self._target_backup: dict[str, str] = {}
+        self._rollback = Rollback(target, self._journal, self._secrets)
 
     async def migrate_data(self, backup_path: str | Path | None = None) -> bool:
         """Tell whether everything arrived and is proved; :attr:`error` says why not.
@@ -115,7 +127,7 @@ class DataMigrationService:
         """
         if self.source.is_same_as(self.target):
             raise endings.onto_itself(self.target)
-        async with self._opened(self.source, self.target), self.target.lock(), self._ending():
+        async with self._opened(self.source, self.target), self.target.lock(), self._rollback.ending():
             report = await self._walk()
         if not report.proved:
             raise endings.rejected(self.target, report.rejected_count, self.options.reject_to)
@@ -123,40 +135,50 @@ class DataMigrationService:
 
     async def make_plan(self) -> Plan:
         """Walk steps 1 to 4 and return the plan; nothing is touched."""
-        async with self.source.snapshot() as snapshot:
+        async with self._looking() as snapshot:
             return (await self._look(snapshot)).plan
 
     async def take_back(self) -> None:
-        """Undo an interrupted migration, and prove that the target is what it was; the source is not asked.
+        """Undo the last migration into the target, and prove that it is what it was; the source is not asked.
+
+        One that was interrupted is undone by what it has left in the target, one that came to its end by
+        its audit log; see :meth:`migration.rollback.Rollback.on_demand`.
 
         Raises
         ------
         RollbackFailed
-            When it is not.
+            When the target is not what it was, or others have written to it since.
         """
-        async with self._opened(self.target), self.target.lock(), self._ending():
-            async with self.target.control() as connection:
-                if not await read_checkpoints(connection):
-                    raise endings.nothing_there(self.target, "undo")
-            await self._undo()
+        await self._rollback.on_demand(self.options.audit_path, self.run_name)
 
     # --- the walk -------------------------------------------------------------------------------------
 
     async def _walk(self) -> Report:
-        async with self.source.snapshot() as snapshot:
+        async with self._looking() as snapshot:
             found = await self._look_and_plan(snapshot)
             await self._back_up(found)
             await _to_its_end(self._prepare(found.plan))
             try:
                 await self._copy(found.plan, snapshot)
                 await self._finish(found.plan)
-                report = await self._prove(found.plan)
+                await self._note_made()
+                report = await self._prove(found.plan, snapshot)
             except Exception as error:
-                raise await self._take_back(endings.as_told(error, self._secrets)) from error
+                raise await self._rollback.after(endings.as_told(error, self._secrets)) from error
         # Asked to stop when all is proved: then that is how it ends.
         with contextlib.suppress(asyncio.CancelledError):
             await _to_its_end(self._close(report))
         return report
+
+    @contextlib.asynccontextmanager
+    async def _looking(self) -> AsyncIterator[Snapshot]:
+        """Open one moment of the source, after neither side was found to be damaged."""
+        for database in (self.source, self.target):
+            await database.examine(self.progress)
+        # Before the moment is taken: what is written between the two is noticed, not missed.
+        self._origin = await Origin.of(self.source)
+        async with self.source.snapshot() as snapshot:
+            yield snapshot
 
     async def _look(self, snapshot: Snapshot) -> Survey:
         """Read both sides, what an interrupted run has left included, and plan."""
@@ -169,6 +191,8 @@ class DataMigrationService:
             raise endings.under_way(self.target)
         if run.is_undoing:
             raise endings.half_undone(self.target)
+        if self._checkpoints:
+            check_same_origin(self._checkpoints, self._origin)
         if self._checkpoints and bool(run.rejects) != bool(self.options.reject_to):
             raise endings.other_file(self.target, is_begun_with_one=bool(run.rejects))
         found = await survey(
@@ -180,6 +204,11 @@ class DataMigrationService:
             self.progress,
             run,
         )
+        if self._checkpoints:
+            check_same_plan(self._checkpoints, found.plan, await self.target.schema())
+            self._checkpoints = where_to_go_on(
+                self._checkpoints, found.plan, self.source.traits, self._origin.stamp
+            )
         if not found.plan.can_be_made:
             return found
         plan = await try_plan(found.plan, self.target, found.target_schema, run)
@@ -214,39 +243,39 @@ class DataMigrationService:
             return
         databases = [self.source, self.target] if found.target_schema.tables else [self.source]
         for database in databases:
-            made = await make_backup(database, folder, self.clock)
-            await self._log(
-                "backup",
-                database=str(database),
-                path=str(made.path),
-                sha256=made.sha256,
-                bytes=made.byte_count,
-            )
+            wish = Wish(accept=self.options.accept)
+            made = await make_backup(database, folder, self.clock, wish, self.progress)
+            await self._log("backup", **made.event)
+            if database is self.target:
+                self._target_backup = {"path": str(made.path.absolute()), "sha256": made.sha256}
 
     async def _prepare(self, plan: Plan) -> None:
         """Step 6: the checkpoints, the rows put aside, and the tables that are missing."""
         is_atomic = self.target.traits.transactional_ddl
         resumes = self.options.resume
         if resumes:
-            check_same_plan(self._checkpoints.values(), plan)
             self._open_rejects(plan)
-            self._is_written = True
+            self._rollback.is_written = True
             if self._begun.is_prepared:
                 return
         else:
             there = [table.target for table in plan.tables if not table.is_new]
             before = await note_before(self.target, there)
             rejects = self._open_rejects(plan)
-            self._checkpoints = first_checkpoints(plan, before, is_atomic=is_atomic, rejects=rejects)
+            self._checkpoints = first_checkpoints(
+                plan, before, is_atomic=is_atomic, rejects=rejects, backup=self._target_backup,
+                origin=self._origin.details(plan),
+            )  # fmt: skip
         try:
             await make_room(self.target, plan, self._checkpoints, resumes=resumes)
         except PlanChanged:
             raise
         except Exception as error:
-            if is_atomic:
+            # It may have happened, and only the answer was lost.
+            if is_atomic and not await holds_checkpoints(self.target):
                 raise
-            raise await self._take_back(endings.as_told(error, self._secrets)) from error
-        self._is_written = True
+            raise await self._rollback.after(endings.as_told(error, self._secrets)) from error
+        self._rollback.is_written = True
         try:
             await self._log("prepared", created=[table.target.name for table in plan.new_tables])
         except AuditUnusable as error:
@@ -281,8 +310,34 @@ class DataMigrationService:
         await make_rest(self.target, plan)
         await self._log("finished", views=[view.name for view in plan.views])
 
-    async def _prove(self, plan: Plan) -> Report:
-        """Step 9: every check, every row of both sides, read fresh."""
+    async def _note_made(self) -> None:
+        """Note what is there now, before it is proved: what is written later is nobody's of ours."""
+        if self.options.audit_path is not None:
+            self._made = await note_made(self.target, self.run_name)
+
+    async def _prove(self, plan: Plan, snapshot: Snapshot) -> Report:
+        """Step 9: every check, every row of both sides, read fresh.
+
+        Where they differ and somebody has written to the source, the target is compared with the moment
+        that was copied.
+        """
+        report = await self._compare(plan, None)
+        if report.verdict == "differs" and await self.source.stamp() != self._origin.stamp:
+            then = await self._compare(plan, snapshot)
+            if then.accounted:
+                report = dataclasses.replace(then, notes=(moved_since(report),))
+                await self._log("source-moved", note=report.notes[0])
+        self.report = report
+        few = "; ".join(in_words(report)[:3])
+        if report.verdict == "differs":
+            why = changed_since(self._checkpoints, plan, self._origin.stamp) if self.options.resume else ""
+            what = f"The target is not equal to the source: {few}" + (f". {why}" if why else "")
+            raise Differs(what, where=str(self.target))
+        if not report.accounted:
+            raise CouldNotLook(f"The target could not be proved: {few}", where=str(self.target))
+        return report
+
+    async def _compare(self, plan: Plan, snapshot: Snapshot | None) -> Report:
         validator = MigrationValidator(
             self.source,
             self.target,
@@ -290,91 +345,34 @@ class DataMigrationService:
             rejects=self.options.reject_to,
             progress=self.progress,
             clock=self.clock,
+            snapshot=snapshot,
         )
         await validator.validate_schema_compatibility()
         await validator.validate_data_integrity()
-        self.report = report = validator.report
         await self._log("proof", **validator.get_validation_report())
-        few = "; ".join(validator.validation_errors[:3])
-        if report.verdict == "differs":
-            raise Differs(f"The target is not equal to the source: {few}", where=str(self.target))
-        if not report.accounted:
-            raise CouldNotLook(f"The target could not be proved: {few}", where=str(self.target))
-        return report
+        return validator.report
 
     async def _close(self, report: Report) -> None:
         """Step 10: the log says how it ended, and nothing of ours is left in the target."""
         try:
+            if self._made is not None:
+                await self._log(MADE, **self._made.details())
             await self._log(
                 "proved" if report.proved else "rejected",
                 tables=len(report.tables),
                 rows=sum(table.source.row_count for table in report.tables),
                 set_aside=report.rejected_count,
             )
-            async with self.target.changing() as connection:
-                await drop_traces(connection, self.target, self._begun)
         except MigrationError as error:
             raise endings.state_kept(error) from error
+        try:
+            await drop_traces(self.target, self._begun)
+        except MigrationError as error:
+            raise endings.maybe_closed(error) from error
 
     @property
     def _begun(self) -> Begun:
         return begun(self._checkpoints)
-
-    # --- when it goes wrong ---------------------------------------------------------------------------
-
-    async def _take_back(self, error: MigrationError) -> MigrationError:
-        """Undo what was written, prove the undoing, and return the error that says which happened."""
-        try:
-            # Nothing may happen that is not on record, and undoing is no exception.
-            if isinstance(error, AuditUnusable):
-                return endings.state_kept(error)
-            await self._log("undoing", error=str(error))
-            await self._undo()
-        except AuditUnusable as silence:
-            return endings.after(error, endings.state_kept(silence))
-        except MigrationError as failure:
-            return endings.after(error, failure)
-        return endings.rolled_back(error)
-
-    async def _undo(self) -> None:
-        """Take everything back, or raise the error that says what is left.
-
-        Raises
-        ------
-        RollbackFailed
-            When the target answers, and is not what it was.
-        Stopped
-            When the target does not answer: then the state is kept.
-        """
-        self._is_undoing = True
-        try:
-            changed = await undo(self.target)
-        except Exception as error:
-            failure = endings.as_told(error, self._secrets)
-            raise endings.not_undone(self.target, failure, answers=await self._target_answers()) from error
-        await self._log("undone", not_as_before=changed)
-        if changed:
-            raise endings.other_than_before(self.target, changed)
-
-    async def _target_answers(self) -> bool:
-        try:
-            await self.target.facts()
-        except MigrationError:
-            return False
-        return True
-
-    @contextlib.asynccontextmanager
-    async def _ending(self) -> AsyncIterator[None]:
-        """Put on record how it ends, and turn a request to stop into an error that says what is left."""
-        try:
-            yield
-        except asyncio.CancelledError:
-            ended = endings.stopped(self.target, is_written=self._is_written, is_undoing=self._is_undoing)
-            await self._journal.write_last("stopped", error=str(ended), exit_code=ended.exit_code)
-            raise ended from None
-        except MigrationError as error:
-            await self._journal.write_last("failed", error=str(error), exit_code=error.exit_code)
-            raise
 
     @contextlib.asynccontextmanager
     async def _opened(self, *databases: Database) -> AsyncIterator[None]:

@@ -34,6 +34,8 @@ class Traits:
     ``divides_whole`` means that 7 / 2 is 3. ``constraint_names_are_global`` means that no two tables can
     have a foreign key or a check of one name, ``index_names_are_global`` that an index is called like no
     other index and no table. ``refused_names`` is a pattern that is found in names the engine does not take.
+    ``row_numbers_move`` means that a table without a number of its own is read in an order of which a
+    position means something else once the database was tidied up.
     """
 
     dialect: str
@@ -69,3 +71,4 @@ class Traits:
     constraint_names_are_global: bool = False
     index_names_are_global: bool = True
     refused_names: str | None = None
+    row_numbers_move: bool = False

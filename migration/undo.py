@@ -14,17 +14,19 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migration.checkpoint import (
+    SAVED_PREFIX,
     Before,
     Begun,
-    Checkpoint,
     begun,
     drop_checkpoints,
     read_checkpoints,
     run_undoing,
 )
+from migration.contents import as_stored, spelled_columns
 from migration.database import Database
-from migration.model import Kind, Table, View, fingerprint
-from migration.plan import ColumnPlan, TablePlan, load_order
+from migration.errors import MigrationError
+from migration.model import Table, View, fingerprint
+from migration.plan import load_order
 from migration.progress import silent
 from migration.verify import Side, sum_table
 
@@ -35,32 +37,64 @@ async def note_before(target: Database, tables: Iterable[Table]) -> dict[str, Be
     async with target.snapshot() as snapshot:
         side = Side("target", snapshot, target.traits)
         for table in tables:
-            digest = (await sum_table(_as_it_is(table, target), side, silent)).digest
+            plan = as_stored(table, target.traits, await spelled_columns(snapshot, table))
+            digest = (await sum_table(plan, side, silent)).digest
             before[table.name] = Before(digest, await snapshot.next_number(table))
     return before
 
 
 async def save_rows(
-    connection: AsyncConnection, tables: Iterable[Table], target: Database, run: Begun
+    connection: AsyncConnection,
+    tables: Iterable[Table],
+    target: Database,
+    run: Begun,
+    *,
+    are_copied: bool = True,
 ) -> None:
-    """Put aside, inside the target, the rows that are to be replaced; half a copy of a killed run goes."""
+    """Put aside, inside the target, the rows that are to be replaced; half a copy of a killed run goes.
+
+    ``are_copied`` means that they are those that are there; else there is only made room for them.
+    """
+    rows = "" if are_copied else " WHERE 1 = 0"
     for table in tables:
         if table.name in run.saved:
             await connection.exec_driver_sql(target.writer.drop_table(run.saved[table.name]))
             await connection.exec_driver_sql(
                 f"CREATE TABLE {target.writer.quote(run.saved[table.name])} AS "
-                f"SELECT {_kept(table, target)} FROM {target.writer.quote(table.name)}"
+                f"SELECT {_kept(table, target)} FROM {target.writer.quote(table.name)}{rows}"
             )
 
 
-async def drop_traces(connection: AsyncConnection, target: Database, run: Begun) -> None:
+async def sweep(connection: AsyncConnection, target: Database) -> None:
+    """Drop rows that a run without checkpoints has put aside: nobody needs them any more."""
+    for name in await connection.run_sync(lambda sync: sa.inspect(sync).get_table_names()):
+        if name.startswith(SAVED_PREFIX):
+            await connection.exec_driver_sql(target.writer.drop_table(name))
+
+
+async def drop_traces(target: Database, run: Begun) -> None:
     """Remove the checkpoints and what was put aside, once nobody needs them.
 
     The checkpoints first: killed in between, what is left is rows of which nothing is expected any more.
     """
-    await drop_checkpoints(connection)
-    for saved in run.saved.values():
-        await connection.exec_driver_sql(target.writer.drop_table(saved))
+    try:
+        async with target.changing() as connection:
+            await drop_checkpoints(connection)
+            for saved in run.saved.values():
+                await connection.exec_driver_sql(target.writer.drop_table(saved))
+    except MigrationError:
+        # It may have happened, and only the answer was lost.
+        if await holds_checkpoints(target):
+            raise
+
+
+async def holds_checkpoints(target: Database) -> bool:
+    """Tell whether there are checkpoints; a target that does not answer may hold some."""
+    try:
+        async with target.control() as connection:
+            return bool(await read_checkpoints(connection))
+    except MigrationError:
+        return True
 
 
 async def undo(target: Database) -> list[str]:
@@ -74,21 +108,22 @@ async def undo(target: Database) -> list[str]:
         there = await connection.run_sync(target.backend.reflect)
     run = begun(checkpoints)
     tables = [there.table(name) for name in run.before if there.has(name)]
-    if run.is_prepared:
-        await _put_back_rows(target, tables, checkpoints)
-    elif checkpoints:
+    if checkpoints:
         async with target.changing() as connection:
             await connection.execute(run_undoing(checkpoints))
+    # What is new goes first: where foreign keys cannot be held back, it would hold the rows it refers to.
     async with target.changing() as connection:
         await drop_new(connection, target, run)
+    if run.is_prepared and tables:
+        await _put_back_rows(target, tables, run)
+    async with target.changing() as connection:
         for table in tables:
             number = run.before[table.name].next_number
             if number is not None:
                 await target.backend.set_next_number(connection, table, number)
-    changed = await _changed_since(target, run)
+    changed = await changed_since(target, run)
     if not changed:
-        async with target.changing() as connection:
-            await drop_traces(connection, target, run)
+        await drop_traces(target, run)
     return changed
 
 
@@ -113,21 +148,20 @@ async def _is_empty(connection: AsyncConnection, target: Database, table: Table)
     return found.first() is None
 
 
-async def _put_back_rows(target: Database, tables: list[Table], checkpoints: dict[str, Checkpoint]) -> None:
-    """Empty and refill what was there before, in one loading transaction that also says what is going on."""
-    run = begun(checkpoints)
+async def _put_back_rows(target: Database, tables: list[Table], run: Begun) -> None:
+    """Empty and refill what was there before, in one loading transaction."""
     # Where foreign keys cannot be held back, rows that refer to others go first and come last.
-    order = [plan.target for plan in load_order(_as_it_is(table, target) for table in tables)]
+    order = [plan.target for plan in load_order(as_stored(table, target.traits) for table in tables)]
     async with target.loader(tables) as loader, loader.transaction():
         for table in reversed(order):
             await loader.execute(sa.delete(sa.table(sa.quoted_name(table.name, True))))
         for table in order:
             if table.name in run.saved:
                 await loader.execute(_put_back(table, target, run.saved[table.name]))
-        await loader.execute(run_undoing(checkpoints))
 
 
-async def _changed_since(target: Database, run: Begun) -> list[str]:
+async def changed_since(target: Database, run: Begun) -> list[str]:
+    """Return, in words, what in the target is not as it was before a run."""
     schema = await target.schema()
     if run.schema and fingerprint(schema) != run.schema:
         return ["the schema"]
@@ -137,15 +171,6 @@ async def _changed_since(target: Database, run: Begun) -> list[str]:
         changed += [f"the rows of {name}"] * (now[name].digest != was.digest)
         changed += [f"the next number of {name}"] * (now[name].next_number != was.next_number)
     return changed
-
-
-def _as_it_is(table: Table, target: Database) -> TablePlan:
-    """Plan to read a table as itself: every column in its own kind."""
-    any_class = target.traits.keeps_storage_classes
-    columns = tuple(
-        ColumnPlan(column, column, Kind.ANY if any_class else column.kind) for column in table.columns
-    )
-    return TablePlan(source=table, target=table, columns=columns, is_new=False)
 
 
 def _put_back(table: Table, target: Database, saved: str) -> sa.TextClause:

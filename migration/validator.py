@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from migration.backends import Snapshot
 from migration.checks import AFTER_CLOSING, AFTER_CONTENT, COUNT_CHECKS, SCHEMA_CHECKS, Check, Proof
 from migration.choice import Choice
 from migration.clock import Clock, now, stamp
@@ -39,6 +40,8 @@ class MigrationValidator:
         What is compared, where that is not everything; holds a mapping of its own.
     rejects
         The file of rows that were set aside: each row of the source must be there, or in the target.
+    snapshot
+        Of the source, to compare with its moment instead of with what the source is now.
     """
 
     # Two databases, what is known of them, and whom to tell: no two belong together.
@@ -53,6 +56,7 @@ class MigrationValidator:
         rejects: Path | None = None,
         progress: Progress = silent,
         clock: Clock = now,
+        snapshot: Snapshot | None = None,
     ) -> None:
         self.source, self.target = source, target
         self.plan = plan
@@ -60,6 +64,7 @@ class MigrationValidator:
         self._rejects = rejects
         self._progress = progress
         self._clock = clock
+        self._snapshot = snapshot
         self._tables: list[TableComparison] = []
         self._checks: dict[str, CheckResult] = {}
         self._could_not_look: dict[str, str] = {}
@@ -114,7 +119,10 @@ class MigrationValidator:
     @contextlib.asynccontextmanager
     async def _proof(self) -> AsyncIterator[Proof]:
         """Open both sides freshly, and plan when nobody has."""
-        async with self.source.snapshot() as ours:
+        async with contextlib.AsyncExitStack() as stack:
+            ours = self._snapshot
+            if ours is None:
+                ours = await stack.enter_async_context(self.source.snapshot())
             if self.plan is None:
                 found = await survey(self.source, ours, self.target, self._choice, (), self._progress, None)
                 self.plan = found.plan

@@ -36,8 +36,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import TypeEngine
 
-from migration.errors import MigrationError, UsageError
-from migration.model import Column, ScanColumn, Schema, Table
+from migration.errors import LockLost, MigrationError, UsageError
+from migration.model import Column, ScanColumn, Schema, Table, Uncarried
+from migration.progress import Progress
 from migration.traits import Traits
 
 MODULES = ("sqlite", "postgresql", "mysql")
@@ -61,8 +62,29 @@ class Scanned:
     position: str | None
 
 
+@dataclass(frozen=True)
+class Script:
+    """The statements that make all of a database but its rows, as the engine itself writes them.
+
+    ``before`` makes what rows go into, ``after`` what hangs on that, and ``views`` the rest. What is in
+    groups is made in whatever order works, because one may need another. ``undo`` drops what goes with
+    no table and no view. ``lacking`` is what no statement here makes.
+    """
+
+    before: tuple[tuple[str, ...], ...] = ()
+    after: tuple[str, ...] = ()
+    views: tuple[tuple[str, ...], ...] = ()
+    undo: tuple[str, ...] = ()
+    lacking: tuple[Uncarried, ...] = ()
+
+
 class Snapshot(Protocol):
     """One unmoving view of a database, on connections of its own; many reads, all of the same moment."""
+
+    @property
+    def moment(self) -> str | None:
+        """What a program of the engine is told in order to see the same moment, where it can."""
+        ...
 
     def scan(
         self, table: Table, columns: Sequence[ScanColumn], *, in_order: bool = False, after: str | None = None
@@ -106,6 +128,14 @@ class Loader(Protocol):
         ...
 
 
+class Lock(Protocol):
+    """The lock on a database, held."""
+
+    async def check(self) -> None:
+        """Raise :class:`~migration.errors.LockLost` unless it is still held."""
+        ...
+
+
 class Backend(Protocol):
     """All that is peculiar to one engine."""
 
@@ -130,6 +160,24 @@ class Backend(Protocol):
         """Turn a driver's error into one of :mod:`migration.errors`; ``None`` when it means nothing special.
 
         Known here: not a database, missing, wrong password, unreachable, no permission, locked.
+        """
+        ...
+
+    async def identity(self, connection: AsyncConnection, url: URL) -> str:
+        """Return what tells this database from every other, whatever is in it and however it is reached."""
+        ...
+
+    async def stamp(self, connection: AsyncConnection, url: URL) -> str:
+        """Return what changes whenever anybody writes to the database; it may change without that too."""
+        ...
+
+    async def examine(self, url: URL, progress: Progress) -> None:
+        """Look whether what holds the database is damaged, where the engine leaves that to whoever opens it.
+
+        Raises
+        ------
+        Refused
+            When it is; the sentence says what was found.
         """
         ...
 
@@ -173,11 +221,23 @@ class Backend(Protocol):
         """
         ...
 
-    def lock(self, url: URL) -> AbstractAsyncContextManager[None]:
+    def scratch(self, url: URL) -> AbstractAsyncContextManager[URL]:
+        """Make an empty database beside this one, for which a backup can be restored, and drop it afterwards.
+
+        One that a killed run has left goes first.
+
+        Raises
+        ------
+        TargetUnusable
+            When it may not be made; the sentence says which permission is missing.
+        """
+        ...
+
+    def lock(self, url: URL) -> AbstractAsyncContextManager[Lock]:
         """Hold the one lock that a migration into this database takes.
 
-        Raises :class:`~migration.errors.TargetLocked` at once when another process holds it; gone
-        with the process.
+        Raises :class:`~migration.errors.TargetLocked` at once when another process holds it, and says
+        which, as far as can be known; gone with the process.
         """
         ...
 
@@ -189,10 +249,16 @@ class Backend(Protocol):
         """Return the number that a real insert gets; the insert and its traces are taken back."""
         ...
 
-    async def backup(self, url: URL, folder: Path) -> Path:
+    async def backup(self, url: URL, folder: Path, moment: str | None = None) -> Path:
         """Write a backup of the whole database into ``folder`` and return its path.
 
-        Made and readable by its owner only (mode 0600). No secret in any child's arguments.
+        Made and readable by its owner only (mode 0600). No secret in any child's arguments. ``moment`` is
+        that of a snapshot, where it has one.
+
+        Raises
+        ------
+        NoDump
+            When this engine's programs are missing, too old, or would lose something.
         """
         ...
 
@@ -203,6 +269,21 @@ class Backend(Protocol):
     async def restore(self, path: Path, url: URL) -> None:
         """Make a database from a backup; ``url`` names an empty one."""
         ...
+
+    async def script(self, connection: AsyncConnection, schema: Schema) -> Script:
+        """Return what makes a schema anew, and name what it would lack."""
+        ...
+
+
+def lock_lost(where: str, why: str) -> LockLost:
+    """Return the error that says that nobody keeps others out any more."""
+    return LockLost(
+        f"The lock on the target was lost, so somebody else may be at work in it: {why}",
+        where=where,
+        done="Nothing was written after that; what was written before is kept, with its checkpoints",
+        next_step="See that nobody else is at work there; then go on with --resume, or undo it with "
+        "'migration rollback'",
+    )
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -25,12 +24,16 @@ from sqlalchemy.types import TypeEngine
 from migration.backends import (
     CONNECT_SECONDS,
     Loader,
+    Lock,
+    Script,
     Snapshot,
     mysql_backup,
     mysql_errors,
     mysql_loader,
+    mysql_lock,
     mysql_rows,
     mysql_schema,
+    mysql_script,
     mysql_types,
 )
 from migration.backends.mysql_connection import (
@@ -43,16 +46,17 @@ from migration.backends.mysql_connection import (
     quote,
     require_driver,
 )
-from migration.errors import MigrationError, TargetLocked, TargetUnusable
+from migration.errors import MigrationError, TargetUnusable
 from migration.model import Column, Schema, Table
+from migration.progress import Progress
 from migration.traits import Traits
 
 # What the reference application allows itself, so that measurements mean what they say.
 POOL_CONNECTIONS = 5
 POOL_OVERFLOW_CONNECTIONS = 15
-# The database in which things are tried out, called after the one they are meant for.
-TRIAL_SUFFIX = "_migration_bench_trial"
-TRIAL_CHARACTERS = 40
+# The databases in which things are tried out, and backups read, are called after the one that is meant.
+TRIAL_SUFFIX, SCRATCH_SUFFIX = "_migration_bench_trial", "_migration_bench_scratch"
+OWN_CHARACTERS = 40
 # A table of one session, which goes with it.
 NUMBER_TABLE = "migration_bench_number"
 
@@ -137,6 +141,17 @@ class MySQL:
         )
         return {str(name): str(value) for name, value in own.mappings().one().items()} | facts
 
+    async def identity(self, connection: AsyncConnection, url: URL) -> str:
+        """Return the server's own name for itself, or its place, and the database."""
+        return await mysql_lock.identity(connection, url)
+
+    async def stamp(self, connection: AsyncConnection, url: URL) -> str:  # noqa: ARG002
+        """Return how much was ever written to the server's storage."""
+        return await mysql_lock.stamp(connection)
+
+    async def examine(self, url: URL, progress: Progress) -> None:
+        """Leave that to the server, which looks at every page that it reads."""
+
     def reflect(self, connection: Connection) -> Schema:
         """Read the schema, whatever hangs on it included."""
         return mysql_schema.reflect(connection)
@@ -156,8 +171,8 @@ class MySQL:
     @contextlib.asynccontextmanager
     async def trial(self, engine: AsyncEngine, url: URL, schema: Schema) -> AsyncIterator[AsyncConnection]:
         """Open a connection on a database of its own, which has what the real one has, and is dropped."""
-        name = _trial_name(url)
-        await _make_trial(url, name)
+        name = _name_beside(url, TRIAL_SUFFIX)
+        await _make_beside(url, name, "the migration is tried out first")
         try:
             async with engine.connect() as connection:
                 try:
@@ -167,26 +182,26 @@ class MySQL:
                     # It is in the wrong database; nobody else may have it.
                     await connection.invalidate()
         finally:
-            await _drop_trial(url, name)
+            await _drop_beside(url, name)
 
     @contextlib.asynccontextmanager
-    async def lock(self, url: URL) -> AsyncIterator[None]:
+    async def scratch(self, url: URL) -> AsyncIterator[URL]:
+        """Make an empty database beside this one, and drop it afterwards."""
+        name = _name_beside(url, SCRATCH_SUFFIX)
+        await _make_beside(url, name, "a backup is read")
+        try:
+            yield url.set(database=name)
+        finally:
+            await _drop_beside(url, name)
+
+    @contextlib.asynccontextmanager
+    async def lock(self, url: URL) -> AsyncIterator[Lock]:
         """Hold the one lock that a migration into this database takes; gone with the process."""
         connection = await connect(url)
         try:
-            ((database,),) = await fetch(
-                connection, "SELECT IF(@@lower_case_table_names = 0, DATABASE(), LOWER(DATABASE()))"
-            )
-            # Locks are the server's, so that each database has one of its own name; names are short.
-            name = f"migration_bench_{hashlib.sha256(database.encode()).hexdigest()[:32]}"
-            ((is_mine,),) = await fetch(connection, f"SELECT GET_LOCK({literal(name)}, 0)")
-            if not is_mine:
-                raise TargetLocked(
-                    "Another migration into this database is going on",
-                    where=place(url),
-                    next_step="Wait until it has ended; the lock goes with its process",
-                )
-            yield
+            lock = mysql_lock.SessionLock(connection, url)
+            await lock.take()
+            yield lock
         finally:
             await close(connection)
 
@@ -217,8 +232,9 @@ class MySQL:
             raise TargetUnusable(f"The next number, {number}, is taken", where=table.name, done="")
         return number
 
-    async def backup(self, url: URL, folder: Path) -> Path:
-        """Write a backup of the whole database into ``folder`` and return its path."""
+    async def backup(self, url: URL, folder: Path, moment: str | None = None) -> Path:
+        """Write a backup of the whole database into ``folder``; a moment cannot be shared here."""
+        del moment
         return await mysql_backup.backup(url, folder)
 
     async def check_backup(self, url: URL, path: Path, schema: Schema) -> None:
@@ -228,6 +244,10 @@ class MySQL:
     async def restore(self, path: Path, url: URL) -> None:
         """Make a database from a backup; ``url`` names an empty one."""
         await mysql_backup.restore(path, url)
+
+    async def script(self, connection: AsyncConnection, schema: Schema) -> Script:
+        """Return what makes a schema anew, and name what it would lack."""
+        return await mysql_script.script(connection, schema)
 
 
 BACKEND = MySQL()
@@ -274,14 +294,14 @@ def _overlook_foreign_keys_of_tables(engine: AsyncEngine) -> None:
             cursor.close()
 
 
-# --- trial --------------------------------------------------------------------------------------------
+# --- beside the database ------------------------------------------------------------------------------
 
 
-def _trial_name(url: URL) -> str:
-    return f"{str(url.database)[:TRIAL_CHARACTERS]}{TRIAL_SUFFIX}"
+def _name_beside(url: URL, suffix: str) -> str:
+    return f"{str(url.database)[:OWN_CHARACTERS]}{suffix}"
 
 
-async def _make_trial(url: URL, name: str) -> None:
+async def _make_beside(url: URL, name: str, purpose: str) -> None:
     connection = await connect(url)
     try:
         for statement in (
@@ -293,7 +313,7 @@ async def _make_trial(url: URL, name: str) -> None:
         if mysql_errors.number_of(error) not in NO_RIGHT:
             raise
         raise TargetUnusable(
-            f"{url.username} may not make the database {name}, in which the migration is tried out first",
+            f"{url.username} may not make the database {name}, in which {purpose}",
             where=place(url),
             next_step=f"Run on the server: GRANT ALL ON {quote(name)}.* TO that user; revoke it afterwards",
         ) from error
@@ -301,7 +321,7 @@ async def _make_trial(url: URL, name: str) -> None:
         await close(connection)
 
 
-async def _drop_trial(url: URL, name: str) -> None:
+async def _drop_beside(url: URL, name: str) -> None:
     connection = await connect(url)
     try:
         await fetch(connection, f"DROP DATABASE IF EXISTS {quote(name)}")

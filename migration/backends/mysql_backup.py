@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL
 
 from migration.backends.mysql_connection import close, connect, fetch, is_mariadb, quote
 from migration.clock import now, stamp
-from migration.errors import TargetUnusable
+from migration.errors import NoDump, TargetUnusable
 from migration.model import Schema
 
 # The longest that a whole backup may take, so that a hanging program ends some day.
@@ -150,8 +150,8 @@ async def _refuse_rounding(url: URL) -> None:
                 f"SELECT 1 FROM {quote(table)} WHERE CAST(CONCAT({name}) AS FLOAT) <> {name} LIMIT 1",
             )
             if rounded:
-                raise TargetUnusable(
-                    f"A backup would round {column}, of type float, to six digits",
+                raise NoDump(
+                    f"A dump would round {column}, of type float, to six digits",
                     where=f"{table}.{column}",
                     next_step=f"Run: ALTER TABLE {quote(table)} MODIFY {name} double; or make a copy of the"
                     " server's files yourself, and go on without --backup",
@@ -186,7 +186,7 @@ async def _program(names: Sequence[str]) -> _Program:
             process = await asyncio.create_subprocess_exec(found, "--version", stdout=asyncio.subprocess.PIPE)
             version, _ = await process.communicate()
             return _Program(Path(found), b"mariadb" in version.lower())
-    raise TargetUnusable(
+    raise NoDump(
         f"A backup needs one of these programs: {', '.join(names)}; found: none",
         next_step=f"Install the client programs ({PACKAGES}), or go on without --backup",
     )
@@ -275,8 +275,9 @@ async def _run(program: _Program, options: Sequence[str], url: URL, feed: Feed) 
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
-            said = (await complaints).decode(errors="replace").strip()
+                # A pipe that nobody reads would be waited for for ever.
+                await asyncio.gather(_tail(process.stdout), process.wait())
+            said = (await complaints).decode(errors="replace").strip() or "it said nothing"
     if process.returncode != 0:
         if url.password:
             said = said.replace(str(url.password), "***")

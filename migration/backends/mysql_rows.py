@@ -67,6 +67,7 @@ class MySQLSnapshot:
 
     def __init__(self, url: URL, connection: Any, unmoving_engines: frozenset[str]) -> None:
         self._url = url
+        self.moment: str | None = None
         self._connection = connection
         self._unmoving_engines = unmoving_engines
         self._lock = asyncio.Lock()

@@ -329,16 +329,17 @@ def _holds_triggers(connection: Connection) -> bool:
 def _triggers(connection: Connection, *, has_held: bool) -> tuple[Trigger, ...]:
     """Return all triggers; those that are held back belong to the schema as before."""
     found = {
-        row["name"]: Trigger(row["name"], row["table_name"], _trigger_sql(row))
+        row["name"]: Trigger(row["name"], row["table_name"], trigger_sql(row))
         for row in _rows(connection, catalog.TRIGGERS)
     }
     if has_held:
-        for row in _rows(connection, f"SELECT name, table_name, definition FROM {catalog.HELD_TRIGGERS}"):
-            found.setdefault(row["name"], Trigger(row["name"], row["table_name"], row["definition"]))
+        for row in _rows(connection, f"SELECT name, table_name, spelling FROM {catalog.HELD_TRIGGERS}"):
+            found.setdefault(row["name"], Trigger(row["name"], row["table_name"], row["spelling"]))
     return tuple(sorted(found.values(), key=lambda trigger: (trigger.table, trigger.name)))
 
 
-def _trigger_sql(row: Row) -> str:
+def trigger_sql(row: Row) -> str:
+    """Return the statement that makes a trigger, put together from what the catalog tells of it."""
     return (
         f"CREATE TRIGGER {quote(row['name'])} {row['timing']} {row['event']} ON {quote(row['table_name'])}"
         f" FOR EACH ROW {row['statement']}"

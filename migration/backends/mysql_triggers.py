@@ -11,7 +11,9 @@ from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 from migration.backends.mysql_catalog import HELD_TRIGGERS as HELD_TABLE
+from migration.backends.mysql_catalog import TRIGGERS
 from migration.backends.mysql_connection import fetch, literal, quote, require_driver
+from migration.backends.mysql_schema import trigger_sql
 from migration.errors import TargetUnusable
 
 TRIAL_TRIGGER = "migration_bench_trial"
@@ -19,8 +21,8 @@ TRIAL_TRIGGER = "migration_bench_trial"
 _MAKE = f"""
 CREATE TABLE IF NOT EXISTS {HELD_TABLE} (
   name varchar(64) NOT NULL PRIMARY KEY, table_name varchar(64) NOT NULL, place int NOT NULL,
-  definition longtext NOT NULL, definer varchar(512) NOT NULL, sql_mode text NOT NULL,
-  character_set varchar(64) NOT NULL, collation_name varchar(64) NOT NULL
+  definition longtext NOT NULL, spelling longtext NOT NULL, definer varchar(512) NOT NULL,
+  sql_mode text NOT NULL, character_set varchar(64) NOT NULL, collation_name varchar(64) NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin
 """
 _IS_MADE = (
@@ -37,12 +39,16 @@ _TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema =
 
 @dataclass(frozen=True)
 class _Held:
-    """A trigger and all that it is made anew with; ``place`` is its turn among those of its table."""
+    """A trigger and all that it is made anew with; ``place`` is its turn among those of its table.
+
+    ``spelling`` is how the schema spells it, so that it is the same schema while the trigger is away.
+    """
 
     name: str
     table_name: str
     place: int
     definition: str
+    spelling: str
     definer: str
     sql_mode: str
     character_set: str
@@ -64,10 +70,12 @@ async def hold_back(connection: Any, tables: Sequence[str]) -> None:
     if not found:
         return
     held = []
+    spelled = await _spellings(connection)
     for place, (name, table, _, definer) in enumerate(found):
         [shown] = await fetch(connection, f"SHOW CREATE TRIGGER {quote(name)}")
         _, sql_mode, definition, character_set, collation_name, *_ = shown
-        held.append(_Held(name, table, place, definition, definer, sql_mode, character_set, collation_name))
+        how = (definer, sql_mode, character_set, collation_name)
+        held.append(_Held(name, table, place, definition, spelled[name], *how))
     await fetch(connection, _MAKE)
     for trigger in {trigger.definer: trigger for trigger in held}.values():
         await _try(connection, trigger)
@@ -76,6 +84,13 @@ async def hold_back(connection: Any, tables: Sequence[str]) -> None:
     await fetch(connection, f"REPLACE INTO {HELD_TABLE} ({_COLUMNS}) VALUES {rows}")
     for trigger in held:
         await fetch(connection, f"DROP TRIGGER {quote(trigger.name)}")
+
+
+async def _spellings(connection: Any) -> dict[str, str]:
+    """Return by name how the schema spells each trigger."""
+    parts = ("name", "table_name", "timing", "event", "statement")
+    found = [dict(zip(parts, row, strict=True)) for row in await fetch(connection, TRIGGERS)]
+    return {row["name"]: trigger_sql(row) for row in found}
 
 
 async def put_back(connection: Any) -> None:

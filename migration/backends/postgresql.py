@@ -20,7 +20,18 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeEngine
 
-from migration.backends import CONNECT_SECONDS, Loader, Snapshot, postgresql_loader, rolled_back
+from migration.backends import (
+    CONNECT_SECONDS,
+    Loader,
+    Lock,
+    Script,
+    Snapshot,
+    postgresql_loader,
+    postgresql_lock,
+    postgresql_scratch,
+    postgresql_script,
+    rolled_back,
+)
 from migration.backends import postgresql_backup as backups
 from migration.backends import postgresql_rows as rows
 from migration.backends import postgresql_types as catalog
@@ -29,18 +40,16 @@ from migration.errors import (
     MigrationError,
     Refused,
     SourceUnusable,
-    TargetLocked,
     TargetUnusable,
     UsageError,
 )
 from migration.model import Column, Schema, Table
+from migration.progress import Progress
 from migration.traits import Traits
 
 if TYPE_CHECKING:
     from migration.backends.postgresql_rows import Driver
 
-# One lock a database, whatever is migrated into it: "migrbnch" in ASCII.
-LOCK_KEY = 0x6D69_6772_626E_6368
 # What the reference application allows itself, so that measurements mean what they say.
 POOL_CONNECTIONS = 5
 POOL_OVERFLOW_CONNECTIONS = 15
@@ -163,8 +172,19 @@ class PostgreSQL:
 
     async def facts(self, connection: AsyncConnection) -> dict[str, str]:
         """Return the server's version and the settings that matter to a migration."""
-        found = (await connection.exec_driver_sql(_FACTS)).mappings().one()
+        found = (await connection.exec_driver_sql(postgresql_lock.FACTS)).mappings().one()
         return {str(name): str(value) for name, value in found.items()}
+
+    async def identity(self, connection: AsyncConnection, url: URL) -> str:
+        """Return the number that a server gets when it is made, and that of the database."""
+        return await postgresql_lock.identity(connection, f"{url.host}:{url.port or self.default_port}")
+
+    async def stamp(self, connection: AsyncConnection, url: URL) -> str:  # noqa: ARG002
+        """Return the number of the next transaction that writes, anywhere on the server."""
+        return await postgresql_lock.stamp(connection)
+
+    async def examine(self, url: URL, progress: Progress) -> None:
+        """Leave that to the server, which looks at every page that it reads."""
 
     def reflect(self, connection: Connection) -> Schema:
         """Read the schema, whatever hangs on it included."""
@@ -191,17 +211,17 @@ class PostgreSQL:
         """Open a connection in a transaction that is rolled back."""
         return rolled_back(engine)
 
+    def scratch(self, url: URL) -> AbstractAsyncContextManager[URL]:
+        """Make an empty database of the same encoding and order beside this one, and drop it afterwards."""
+        return postgresql_scratch.scratch(url, _connected(url))
+
     @contextlib.asynccontextmanager
-    async def lock(self, url: URL) -> AsyncIterator[None]:
+    async def lock(self, url: URL) -> AsyncIterator[Lock]:
         """Hold the one lock that a migration into this database takes; gone with the process."""
         async with _connected(url) as connection:
-            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
-                raise TargetLocked(
-                    "Another migration into this database is going on",
-                    where=_place(url),
-                    next_step="Wait until it has ended; the lock goes with its process",
-                )
-            yield
+            lock = postgresql_lock.SessionLock(connection, _place(url))
+            await lock.take()
+            yield lock
 
     async def set_next_number(self, connection: AsyncConnection, table: Table, number: int) -> None:
         """Make the column of ``table`` that numbers itself go on with ``number``.
@@ -232,11 +252,11 @@ class PostgreSQL:
         finally:
             await attempt.rollback()
 
-    async def backup(self, url: URL, folder: Path) -> Path:
+    async def backup(self, url: URL, folder: Path, moment: str | None = None) -> Path:
         """Write a backup of the whole database into ``folder`` and return its path."""
         async with _connected(url) as connection:
             major = connection.get_server_version().major
-        return await backups.backup(url, folder, major)
+        return await backups.backup(url, folder, major, moment)
 
     async def check_backup(self, url: URL, path: Path, schema: Schema) -> None:
         """Open a backup and read it to its end; raise unless it holds every table of ``schema``."""
@@ -249,6 +269,10 @@ class PostgreSQL:
         async with _connected(url) as connection:
             major = connection.get_server_version().major
         await backups.restore(path, url, major)
+
+    async def script(self, connection: AsyncConnection, schema: Schema) -> Script:
+        """Return what makes a schema anew, and name what it would lack."""
+        return await postgresql_script.script(connection, schema)
 
 
 BACKEND = PostgreSQL()
@@ -364,20 +388,3 @@ def _explain(cause: BaseException, url: URL) -> tuple[str, str, str] | None:
         return None
     user, database = url.username or "the user", url.database or "of that name"
     return what.format(user=user, database=database, said=cause), done, next_step
-
-
-_FACTS = """
-SELECT current_setting('server_version') AS version,
-    current_setting('server_version_num') AS server_version_num,
-    current_setting('server_encoding') AS encoding,
-    d.datcollate AS collation, d.datctype AS character_type,
-    (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone') AS time_zone,
-    current_setting('max_connections') AS max_connections,
-    current_setting('shared_buffers') AS shared_buffers,
-    current_setting('fsync') AS fsync,
-    current_setting('synchronous_commit') AS synchronous_commit,
-    current_database() AS database, current_schema() AS schema, current_user AS user,
-    current_setting('is_superuser') AS is_superuser,
-    pg_is_in_recovery()::text AS is_standby
-FROM pg_database d WHERE d.datname = current_database()
-"""

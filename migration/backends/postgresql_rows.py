@@ -89,14 +89,14 @@ class PostgreSQLSnapshot:
         self._control_lock = asyncio.Lock()
         self._idle: list[Driver] = []
         self._scanning: set[Driver] = set()
-        self._identifier = ""
+        self.moment: str | None = None
         self._schema = ""
 
     async def look(self) -> None:
         """Learn the name of the snapshot and of the schema it is read in."""
         row = await self._control.fetchrow("SELECT pg_export_snapshot(), current_schema()")
         assert row is not None
-        self._identifier, self._schema = row
+        self.moment, self._schema = row
 
     async def close(self) -> None:
         """Give every connection back; a scan that is still going on ends with an error."""
@@ -177,7 +177,7 @@ class PostgreSQLSnapshot:
         else:
             connection = await self._connect()
             self._scanning.add(connection)
-            await connection.execute(f"{_BEGIN}; SET TRANSACTION SNAPSHOT {literal(self._identifier)}")
+            await connection.execute(f"{_BEGIN}; SET TRANSACTION SNAPSHOT {literal(str(self.moment))}")
         self._scanning.add(connection)
         return connection
 

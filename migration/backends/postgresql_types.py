@@ -213,19 +213,18 @@ def _rule_oddities(table: str, rules: list[Row]) -> list[Uncarried]:
 # --- the catalog --------------------------------------------------------------------------------------
 
 # Things of the current schema that no extension owns, and that are not ours.
-_HERE = "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
+HERE = "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 
 
-def _not_of_extension(catalog: str, identifier: str, kinds: str = "'e'") -> str:
-    return (
-        f"NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass"
-        f" AND e.objid = {identifier} AND e.deptype IN ({kinds}))"
-    )
+def not_of_extension(catalog: str, identifier: str, kinds: str = "'e'") -> str:
+    """Return the condition that no extension owns a thing."""
+    found = f"SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass AND e.objid = {identifier}"
+    return f"NOT EXISTS ({found} AND e.deptype IN ({kinds}))"
 
 
-_MINE = (
-    f"c.relnamespace = {_HERE} AND NOT starts_with(c.relname, '{OWN_PREFIX}')"
-    f" AND {_not_of_extension('pg_class', 'c.oid')}"
+MINE = (
+    f"c.relnamespace = {HERE} AND NOT starts_with(c.relname, '{OWN_PREFIX}')"
+    f" AND {not_of_extension('pg_class', 'c.oid')}"
 )
 
 # Partitions are read through their parent.
@@ -233,7 +232,7 @@ _RELATIONS = f"""
 SELECT c.oid AS id, c.relname::text AS name, c.relkind::text AS kind,
     CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid, true) END AS definition
 FROM pg_class c
-WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition AND {_MINE}
+WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition AND {MINE}
 ORDER BY c.relname COLLATE "C"
 """
 
@@ -269,7 +268,7 @@ FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     JOIN base b ON b.id = a.atttypid JOIN pg_type t ON t.oid = b.base_id
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     LEFT JOIN pg_collation l ON l.oid = a.attcollation
-WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND {_MINE}
+WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND {MINE}
 ORDER BY a.attrelid, a.attnum
 """
 
@@ -294,7 +293,7 @@ SELECT r.conrelid AS table_id, r.conname::text AS name, r.contype::text AS kind,
     r.contype IN ('p', 'u')
         AND pg_get_constraintdef(r.oid) ~ '(NULLS NOT DISTINCT|WITHOUT OVERLAPS)' AS is_odd
 FROM pg_constraint r JOIN pg_class c ON c.oid = r.conrelid LEFT JOIN pg_class f ON f.oid = r.confrelid
-WHERE r.contype IN ('p', 'u', 'c', 'f', 'x', 't') AND r.conparentid = 0 AND {_MINE}
+WHERE r.contype IN ('p', 'u', 'c', 'f', 'x', 't') AND r.conparentid = 0 AND {MINE}
 ORDER BY r.conrelid, r.conname COLLATE "C"
 """
 
@@ -309,7 +308,7 @@ SELECT i.indrelid AS table_id, x.relname::text AS name, i.indisunique AS is_uniq
     ARRAY(SELECT l.collname::text FROM part ORDER BY n) AS collations
 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
     JOIN pg_am m ON m.oid = x.relam
-WHERE c.relkind IN ('r', 'p') AND i.indisvalid AND {_MINE}
+WHERE c.relkind IN ('r', 'p') AND i.indisvalid AND {MINE}
     AND NOT EXISTS (
         SELECT FROM pg_constraint r WHERE r.conindid = i.indexrelid AND r.contype IN ('p', 'u', 'x')
     )
@@ -325,12 +324,12 @@ ORDER BY i.indrelid, x.relname COLLATE "C"
 _TRIGGERS = f"""
 SELECT t.tgname::text AS name, c.relname::text AS table_name, pg_get_triggerdef(t.oid, true) AS definition
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND NOT c.relispartition AND {_MINE}
+WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND NOT c.relispartition AND {MINE}
 ORDER BY c.relname COLLATE "C", t.tgname COLLATE "C"
 """
 
 # A range type brings functions of its own.
-_OWN_CODE = _not_of_extension("pg_proc", "p.oid", "'e', 'i'")
+_OWN_CODE = not_of_extension("pg_proc", "p.oid", "'e', 'i'")
 
 _UNCARRIED = f"""
 SELECT w.what, c.relname::text AS name, w.reason
@@ -340,15 +339,15 @@ FROM pg_class c JOIN (VALUES
     ('p', 'partitioning', 'the rows are carried as one table'),
     ('c', 'composite type', 'only PostgreSQL has types made of columns')
 ) AS w (kind, what, reason) ON w.kind = c.relkind::text
-WHERE NOT c.relispartition AND {_MINE}
+WHERE NOT c.relispartition AND {MINE}
 UNION ALL
 SELECT 'inheritance', c.relname::text, 'the table is read by itself, without the rows of its heirs'
 FROM pg_class c JOIN pg_inherits h ON h.inhrelid = c.oid
-WHERE c.relkind = 'r' AND NOT c.relispartition AND {_MINE}
+WHERE c.relkind = 'r' AND NOT c.relispartition AND {MINE}
 UNION ALL
 SELECT 'sequence', c.relname::text, 'no column owns it'
 FROM pg_class c
-WHERE c.relkind = 'S' AND {_MINE} AND NOT EXISTS (
+WHERE c.relkind = 'S' AND {MINE} AND NOT EXISTS (
     SELECT FROM pg_depend o
     WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid AND o.deptype IN ('a', 'i')
         AND o.refobjsubid > 0
@@ -356,33 +355,33 @@ WHERE c.relkind = 'S' AND {_MINE} AND NOT EXISTS (
 UNION ALL
 SELECT 'index', x.relname::text, 'it is not valid: building it once failed'
 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
-WHERE NOT i.indisvalid AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND {_MINE}
+WHERE NOT i.indisvalid AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND {MINE}
 UNION ALL
 SELECT 'rule', c.relname || '.' || r.rulename, 'only PostgreSQL rewrites queries'
 FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
-WHERE r.rulename <> '_RETURN' AND {_MINE}
+WHERE r.rulename <> '_RETURN' AND {MINE}
 UNION ALL
 SELECT 'row security policy', c.relname || '.' || p.polname, 'who may see a row is for the new server to say'
 FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
-WHERE {_MINE}
+WHERE {MINE}
 UNION ALL
 SELECT 'index option', x.relname::text, 'operator class ' || string_agg(o.opcname, ', ' ORDER BY o.opcname)
 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
     CROSS JOIN unnest(i.indclass) AS used (id)
     JOIN pg_opclass o ON o.oid = used.id AND NOT o.opcdefault
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND {_MINE}
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND {MINE}
 GROUP BY x.relname
 UNION ALL
 SELECT 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
     'code has no portable form'
-FROM pg_proc p WHERE p.pronamespace = {_HERE} AND {_OWN_CODE}
+FROM pg_proc p WHERE p.pronamespace = {HERE} AND {_OWN_CODE}
 UNION ALL
 SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'range type' END, t.typname::text,
     CASE t.typtype
         WHEN 'd' THEN 'columns are carried as the type below it: ' || format_type(t.typbasetype, t.typtypmod)
         ELSE 'values are carried as text' END
 FROM pg_type t
-WHERE t.typtype IN ('d', 'r') AND t.typnamespace = {_HERE} AND {_not_of_extension("pg_type", "t.oid")}
+WHERE t.typtype IN ('d', 'r') AND t.typnamespace = {HERE} AND {not_of_extension("pg_type", "t.oid")}
 UNION ALL
 SELECT 'extension', e.extname::text, 'it has to be installed on the new server by hand'
 FROM pg_extension e WHERE e.extname <> 'plpgsql'
@@ -392,7 +391,7 @@ FROM pg_namespace n
 WHERE n.nspname <> current_schema() AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
     AND EXISTS (
         SELECT FROM pg_class c
-        WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p') AND {_not_of_extension("pg_class", "c.oid")}
+        WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p') AND {not_of_extension("pg_class", "c.oid")}
     )
 UNION ALL
 SELECT 'large objects', count(*)::text, 'only PostgreSQL keeps files outside of tables'

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,25 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
-from migration.backends import rolled_back, sqlite_backup, sqlite_connection, sqlite_rows, sqlite_schema
+from migration.backends import (
+    Lock,
+    Script,
+    rolled_back,
+    sqlite_backup,
+    sqlite_connection,
+    sqlite_file,
+    sqlite_rows,
+    sqlite_schema,
+)
 from migration.backends.sqlite_connection import file_uri, is_driver_error
 from migration.backends.sqlite_sql import quote
-from migration.errors import MigrationError, Refused, SourceUnusable, TargetLocked, TargetUnusable
+from migration.errors import MigrationError, Refused, SourceUnusable, TargetUnusable
 from migration.model import Column, Kind, Schema, Table
+from migration.progress import Progress, Step
 from migration.traits import Traits
+
+# What a backup is restored into to be read is called after the file that it is for.
+SCRATCH_SUFFIX = ".migration-bench-scratch"
 
 
 class Sqlite:
@@ -52,13 +65,20 @@ class Sqlite:
         utc_now="CURRENT_TIMESTAMP",
         # A REAL without a fraction is stored as an integer, which has no such zero.
         holds_negative_zero=False,
+        # VACUUM numbers rows anew, where the number is no column.
+        row_numbers_move=True,
     )
 
     def create_engine(self, url: URL, *, read_only: bool = False) -> AsyncEngine:
         """Return an engine on the file; one that is not there is made, and removed again if left empty."""
         path = path_of(url)
+        sqlite_file.refuse_special(path)
         is_new = not read_only and not path.exists()
         mode = "ro" if read_only else "rwc"
+        if is_new:
+            # Who else may read it is for its owner to say; where none can be made, SQLite says why.
+            with contextlib.suppress(OSError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         # Whether it opens at all is asked here: aiosqlite's thread complains aloud when a file does not.
         sqlite3.connect(file_uri(path, mode), uri=True).close()
         engine = create_async_engine(
@@ -113,6 +133,30 @@ class Sqlite:
             facts[setting] = str(await connection.scalar(text(f"PRAGMA {setting}")))
         return facts
 
+    async def identity(self, connection: AsyncConnection, url: URL) -> str:  # noqa: ARG002
+        """Return the number that the file has on its disk."""
+        return sqlite_file.identity(path_of(url))
+
+    async def stamp(self, connection: AsyncConnection, url: URL) -> str:  # noqa: ARG002
+        """Return size and time of the file."""
+        return sqlite_file.stamp(path_of(url))
+
+    async def examine(self, url: URL, progress: Progress) -> None:
+        """Read every page of the file, indexes included, and raise when they do not fit together."""
+        is_wanted = threading.Event()
+        is_wanted.set()
+        loop = asyncio.get_running_loop()
+
+        def tell(table: str) -> None:
+            loop.call_soon_threadsafe(progress, Step("examine", table, 1, 1))
+
+        looking = asyncio.to_thread(sqlite_file.examine, path_of(url), is_wanted, tell)
+        try:
+            await looking
+        finally:
+            # Whoever stops waiting does not stop the thread.
+            is_wanted.clear()
+
     def reflect(self, connection: Connection) -> Schema:
         """Read the schema."""
         return sqlite_schema.reflect(connection)
@@ -140,11 +184,22 @@ class Sqlite:
         return sqlite_rows.open_loader(_path_of_engine(engine), engine, tables)
 
     @contextlib.asynccontextmanager
-    async def lock(self, url: URL) -> AsyncIterator[None]:
+    async def scratch(self, url: URL) -> AsyncIterator[URL]:
+        """Name a file beside this one, where its disk has room, and remove it afterwards."""
+        path = Path(f"{path_of(url).resolve()}{SCRATCH_SUFFIX}")
+        _remove(path)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            yield URL.create(self.schemes[0], database=str(path))
+        finally:
+            _remove(path)
+
+    @contextlib.asynccontextmanager
+    async def lock(self, url: URL) -> AsyncIterator[Lock]:
         """Hold a lock on a file beside the database, which goes with the process."""
         # One file has one lock, by whatever path it is reached.
-        with _locked(Path(f"{path_of(url).resolve()}.migration-lock")):
-            yield
+        with sqlite_file.locked(path_of(url)) as lock:
+            yield lock
 
     def trial(
         self,
@@ -192,8 +247,9 @@ class Sqlite:
             await connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
         return int(result.lastrowid)
 
-    async def backup(self, url: URL, folder: Path) -> Path:
-        """Copy the file into ``folder`` and return the path of the copy."""
+    async def backup(self, url: URL, folder: Path, moment: str | None = None) -> Path:
+        """Copy the file into ``folder`` and return the path of the copy, which is a moment of its own."""
+        del moment
         return await asyncio.to_thread(sqlite_backup.backup, path_of(url), folder)
 
     async def check_backup(self, url: URL, path: Path, schema: Schema) -> None:
@@ -204,6 +260,10 @@ class Sqlite:
     async def restore(self, path: Path, url: URL) -> None:
         """Copy a backup into the file a URL names, replacing what it held."""
         await asyncio.to_thread(sqlite_backup.copy_pages, path, path_of(url))
+
+    async def script(self, connection: AsyncConnection, schema: Schema) -> Script:
+        """Return what makes a schema anew, and name what it would lack."""
+        return await connection.run_sync(sqlite_backup.script, schema)
 
 
 class Declared(UserDefinedType[Any]):
@@ -287,6 +347,12 @@ def _why_not_opened(path: Path) -> tuple[str, str]:
     )
 
 
+def _remove(path: Path) -> None:
+    """Remove a file that is ours alone, and what SQLite has put beside it."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
 def _is_empty(path: Path) -> bool:
     """Tell whether a file holds nothing at all, whatever it held before."""
     with contextlib.closing(sqlite3.connect(file_uri(path, "ro"), uri=True)) as connection:
@@ -296,37 +362,6 @@ def _is_empty(path: Path) -> bool:
 
 def _path_of_engine(engine: AsyncEngine) -> Path:
     return Path(unquote(str(engine.url.database).removeprefix("file:").partition("?")[0]))
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    while True:
-        try:
-            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-        except OSError as error:
-            what, next_step = (
-                "No lock can be put beside the file",
-                "Check the path, and the permissions of its folder",
-            )
-            raise TargetUnusable(f"{what}: {error.strerror}", where=str(path), next_step=next_step) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise TargetLocked(
-                "Another migration is running into this file",
-                where=str(path),
-                next_step="Wait for it, or stop it",
-            ) from error
-        # The one before us may have removed the file between our opening and our locking it.
-        if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
-            break
-        os.close(handle)
-    try:
-        yield
-    finally:
-        path.unlink()
-        os.close(handle)
 
 
 def _made_up_row(table: Table) -> str:

@@ -7,6 +7,9 @@ import os
 import sqlite3
 from pathlib import Path
 
+from sqlalchemy import Connection
+
+from migration.backends import Script
 from migration.backends.sqlite_connection import BUSY_MS, TAKE_MOMENT, file_uri
 from migration.errors import Refused
 from migration.model import Schema
@@ -34,6 +37,32 @@ def copy_pages(source: Path, target: Path) -> None:
         reader.execute("BEGIN")
         reader.execute(TAKE_MOMENT)
         reader.backup(writer, progress=_give_up_when_busy)
+
+
+def script(connection: Connection, schema: Schema) -> Script:
+    """Return what makes a file anew, as it was written, and name what that would lack."""
+    objects = connection.exec_driver_sql(
+        "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
+    ).all()
+    names = {table.name for table in schema.tables}
+    (encoding,) = connection.exec_driver_sql("PRAGMA encoding").one()
+    numbers = [
+        f"PRAGMA {name} = {connection.exec_driver_sql(f'PRAGMA {name}').scalar_one()}"
+        for name in ("user_version", "application_id")
+    ]
+    lacking = [thing for thing in schema.uncarried if thing.what == "virtual table"]
+    return Script(
+        before=(
+            # The encoding can only be said before anything is made, and is kept with the first table.
+            (
+                f"PRAGMA encoding = '{encoding}'",
+                *(entry.sql for entry in objects if entry.type == "table" and entry.name in names),
+            ),
+        ),
+        after=(*(entry.sql for entry in objects if entry.type == "index"), *numbers),
+        views=tuple((entry.sql,) for entry in objects if entry.type in ("view", "trigger")),
+        lacking=tuple(lacking),
+    )
 
 
 def check(path: Path, schema: Schema) -> None:

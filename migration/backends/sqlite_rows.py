@@ -42,6 +42,7 @@ class SqliteSnapshot:
     """Reads one moment of a file, inside one read transaction."""
 
     def __init__(self, connection: Connection) -> None:
+        self.moment: str | None = None
         self._connection = connection
         self._pages = _Pages()
 

@@ -4,7 +4,53 @@ from tests.cases import Case, Then, carried, refused
 
 LONG = "a_name_that_is_longer_than_the_sixty_three_bytes_one_engine_keeps"
 
+# Names that would break out of their quotes, be taken for parameters, or be acted upon by who prints them.
+BREAK_OUT = 'a"b`c; DROP TABLE kept; --'
+LOOKS_LIKE = "%s %(x)s %% :name $1 {} ?"
+CONTROLS = "\\ /* */ \n \t \x1b[31m [red] \u202e \\"
+HOSTILE = (BREAK_OUT, LOOKS_LIKE, CONTROLS)
+
+
+def quoted(name: str) -> str:
+    """Quote a name as every engine here reads it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote a text as every engine here reads it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def hostile() -> str:
+    """Return a script in which everything that has a name or a text has a hostile one."""
+    one, two, three = (quoted(name) for name in HOSTILE)
+    words = [literal(word) for word in HOSTILE]
+    checked = f"CONSTRAINT {quoted(LOOKS_LIKE + '2')} CHECK ({two} <> {words[2]} OR {two} IS NULL)"
+    columns = f"{one} INTEGER PRIMARY KEY, {two} VARCHAR(200) DEFAULT {words[1]}, {three} VARCHAR(200)"
+    referring = f"CONSTRAINT {quoted(CONTROLS + '3')} FOREIGN KEY ({one}) REFERENCES {one} ({one})"
+    statements = [
+        "CREATE TABLE kept (id INTEGER PRIMARY KEY)",
+        "INSERT INTO kept VALUES (1)",
+        f"CREATE TABLE {one} ({columns}, {checked})",
+        *(
+            f"INSERT INTO {one} ({one}, {three}) VALUES ({number}, {word})"
+            for number, word in enumerate(words)
+        ),
+        f"CREATE TABLE {two} ({three} INTEGER PRIMARY KEY, {one} INTEGER, {referring})",
+        f"INSERT INTO {two} VALUES (1, 1)",
+        f"CREATE UNIQUE INDEX {three} ON {one} ({three})",
+        f"CREATE VIEW {quoted(CONTROLS + 'v')} AS SELECT {one}, {two} FROM {one} WHERE {three} = {words[0]}",
+    ]
+    return ";\n".join(statements)
+
+
 CASES = [
+    Case(
+        15,
+        "names and texts made to break out of their quotes",
+        {"*": hostile()},
+        {"* > *": carried()},
+    ),
     Case(
         15,
         "reserved, mixed, quoted, dotted, spaced and emoji names",

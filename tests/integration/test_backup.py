@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import socket
 import stat
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from migration import backup as backup_module
+from migration import manifest
 from migration.backup import BackupMade, make_backup, restore_backup, verify_backup
 from migration.database import Database, open_database, parse_url
 from migration.errors import Differs, MigrationError, Refused
@@ -77,13 +78,17 @@ async def test_a_backup_is_its_owners_only_and_its_manifest_tells_what_it_is(
     assert (made.sha256, made.byte_count) == (hashlib.sha256(content).hexdigest(), len(content))
     assert made.tables == TABLES
     assert made.made == "2024-05-06T07:08:09.000000Z"
-    manifest = json.loads(made.manifest_path.read_text())
-    assert manifest["format_version"] == 1
-    assert manifest["engine"] == database.backend.name
-    assert manifest["database"] == str(database)
-    assert manifest["facts"]["version"]
-    columns = {table["name"]: table["columns"] for table in manifest["tables"]}["messages"]
+    told = json.loads(made.manifest_path.read_text())
+    assert told["format_version"] == 2
+    assert told["engine"] == database.backend.name
+    assert told["database"] == str(database)
+    assert told["facts"]["version"]
+    columns = {table["name"]: table["columns"] for table in told["schema"]["tables"]}["messages"]
     assert [column["kind"] for column in columns] == ["integer", "text"]
+    assert [(found["table"], found["row_count"]) for found in told["contents"]] == [
+        ("Odd name", 0),
+        ("messages", ROWS),
+    ]
     assert sorted(path.name for path in made.path.parent.iterdir()) == sorted(
         [made.path.name, made.manifest_path.name]
     )
@@ -125,8 +130,8 @@ async def test_canary_a_backup_that_cannot_be_read_whole_is_not_left_behind(
 ) -> None:
     write = database.backend.backup
 
-    async def write_half(url: Any, folder: Path) -> Path:
-        path = await write(url, folder)
+    async def write_half(url: Any, folder: Path, moment: str | None) -> Path:
+        path = await write(url, folder, moment)
         os.truncate(path, path.stat().st_size // 2)
         return path
 
@@ -141,7 +146,7 @@ async def test_canary_a_backup_that_lacks_a_table_is_not_left_behind(
 ) -> None:
     write = database.backend.backup
 
-    async def write_late(url: Any, folder: Path) -> Path:
+    async def write_late(url: Any, folder: Path, moment: str | None) -> Path:
         async with database.changing() as connection:
             await connection.exec_driver_sql(database.writer.drop_table("Odd name"))
         return await write(url, folder)
@@ -158,7 +163,7 @@ async def test_a_full_disk_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(backup_module, "_write_manifest", full)
+    monkeypatch.setattr(manifest, "write_manifest", full)
     with pytest.raises(Refused, match="cannot be written: No space left on device"):
         await make_backup(database, tmp_path / "backups", clock)
     assert not list((tmp_path / "backups").iterdir())
@@ -171,7 +176,7 @@ async def test_a_backup_that_is_gone_before_it_was_read_is_refused(
         path.unlink()
 
     monkeypatch.setattr(database.backend, "check_backup", lose)
-    with pytest.raises(Refused, match="No such file"):
+    with pytest.raises(Refused, match="[Nn]o such file"):
         await make_backup(database, tmp_path / "backups", clock)
 
 
@@ -204,8 +209,7 @@ async def test_a_missing_backup_is_refused(made: BackupMade) -> None:
 async def test_a_folder_is_no_backup(made: BackupMade) -> None:
     made.path.unlink()
     made.path.mkdir()
-    edit_manifest(made, byte_count=made.path.stat().st_size)
-    with pytest.raises(Refused, match="cannot be read: Is a directory"):
+    with pytest.raises(Refused, match="holds no backup"):
         await verify_backup(made.path)
 
 
@@ -272,16 +276,45 @@ async def test_canary_a_manifest_of_another_program_is_refused(made: BackupMade,
 
 
 async def test_a_manifest_of_a_later_format_is_refused(made: BackupMade) -> None:
-    edit_manifest(made, format_version=2)
-    with pytest.raises(Refused, match="has format 2, and this program reads 1"):
+    edit_manifest(made, format_version=3)
+    with pytest.raises(Refused, match="has format 3, and this program reads 2"):
         await verify_backup(made.path)
 
 
-@pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"tables": []}, {"engine": "other"}, {"more": 1}])
+@pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"contents": []}, {"engine": "other"}, {"more": 1}])
 async def test_canary_an_edited_manifest_is_refused(made: BackupMade, change: dict[str, Any]) -> None:
     edit_manifest(made, rehash=False, **change)
     with pytest.raises(Refused, match="manifest of the backup was altered"):
         await verify_backup(made.path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"contents": [{"table": "messages"}]}, "it lacks what it must say"),
+        ({"schema": {"tables": [{"name": 7, "columns": []}]}}, "it lacks what it must say"),
+        ({"schema_fingerprint": "0" * 64}, "it contradicts itself"),
+    ],
+)
+async def test_canary_a_manifest_that_says_what_it_cannot_is_refused(
+    made: BackupMade, change: dict[str, Any], words: str
+) -> None:
+    edit_manifest(made, **change)
+    with pytest.raises(Refused, match=f"The manifest of the backup was altered: {words}"):
+        await verify_backup(made.path)
+
+
+async def test_a_backup_that_is_there_and_cannot_be_read_is_refused(
+    made: BackupMade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit_manifest(made, byte_count=0)
+    made.path.unlink()
+    # A socket has a size, and nobody can read it as a file; its path must be short.
+    monkeypatch.chdir(made.path.parent)
+    with socket.socket(socket.AF_UNIX) as there:
+        there.bind(made.path.name)
+        with pytest.raises(Refused, match="The backup cannot be read: "):
+            await verify_backup(made.path)
 
 
 def edit_manifest(made: BackupMade, *, rehash: bool = True, **changes: Any) -> None:
@@ -289,7 +322,7 @@ def edit_manifest(made: BackupMade, *, rehash: bool = True, **changes: Any) -> N
     members = json.loads(made.manifest_path.read_text()) | changes
     if rehash:
         del members["hash"]
-        members["hash"] = backup_module._hash(members)
+        members["hash"] = manifest.manifest_hash(members)
     made.manifest_path.write_text(json.dumps(members))
 
 
@@ -343,5 +376,5 @@ async def test_canary_a_restored_database_without_a_table_of_the_backup_is_told(
                 await connection.exec_driver_sql("DROP TABLE messages")
 
         monkeypatch.setattr(restored.backend, "restore", restore_less)
-        with pytest.raises(Differs, match="does not have these tables as the backup has them: messages"):
+        with pytest.raises(Differs, match="is not as the backup says: the table messages is missing"):
             await restore_backup(made.path, restored)

@@ -27,7 +27,7 @@ import typer
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner, Result
 
-from migration import cli
+from migration import backup, cli
 from migration.audit import Audit
 from migration.backends import BATCH_ROWS
 from migration.clock import now
@@ -172,7 +172,8 @@ def test_every_command_has_help_and_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     group = typer.main.get_command(cli.app)
     names = set(group.commands)  # type: ignore[attr-defined]
-    assert names == {"rehearse", "migrate", "verify", "diff", "load-rejects", "rollback", "log", "selftest"}
+    moving, keeping = {"rehearse", "migrate", "verify", "diff", "load-rejects"}, {"backup", "restore"}
+    assert names == moving | keeping | {"rollback", "log", "selftest"}
     for name in names:
         assert group.commands[name].help, name  # type: ignore[attr-defined]
         assert re.search(rf"migration {name}\b", readme), f"README.md does not tell of {name}"
@@ -268,6 +269,41 @@ def test_a_log_that_was_changed_is_told(source: Path, tmp_path: Path) -> None:
     assert json.loads(here("log", audit, "--json", exit_code=1).stdout)["whole"] is False
     # A log that is broken is not gone on with.
     assert "audit log" in sentence_of(here("migrate", source, tmp_path / "new.db", exit_code=3))
+
+
+def test_a_backup_and_what_is_restored_from_it_say_what_they_hold(source: Path, tmp_path: Path) -> None:
+    told = here("backup", source, tmp_path / "backups").stdout
+    assert "300 rows in 3 tables: backed up, and read to the end" in told
+    *_, path, digest = told.splitlines()
+    assert digest.startswith("sha256 ")
+    data = json.loads(here("restore", path, tmp_path / "new.db", "--json").stdout)
+    assert (data["restored"], data["rows"], f"sha256 {data['sha256']}") == (True, 300, digest)
+    assert dump(f"sqlite:///{tmp_path / 'new.db'}") == dump(f"sqlite:///{source}")
+
+
+def test_a_backup_of_another_form_or_of_more_than_one_moment_is_told_aside(
+    mariadb_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql(mariadb_url, "CREATE TABLE t (f float, v int); INSERT INTO t VALUES (16777216, 1)")
+    reason = "A dump would round f, of type float, to six digits"
+    result = here("backup", mariadb_url, tmp_path / "backups")
+    assert f"The backup is of this program's own form: {reason}" in result.stderr
+    assert reason not in result.stdout
+    result = here("migrate", mariadb_url, tmp_path / "one.db", "--backup", tmp_path / "backups")
+    assert f"was backed up in this program's own form: {reason}" in result.stderr
+    sql(mariadb_url, "ALTER TABLE t DROP COLUMN f")
+    read = backup._read_anew
+
+    async def write_meanwhile(making: Any) -> Any:
+        await oracle.run(mariadb_url, "INSERT INTO t VALUES (2)")
+        return await read(making)
+
+    monkeypatch.setattr(backup, "_read_anew", write_meanwhile)
+    result = here("migrate", mariadb_url, tmp_path / "two.db", "--backup", tmp_path / "backups")
+    assert "was written to while it was backed up: t" in result.stderr
+    # The moment that goes was taken before.
+    assert "The source was written to while it was copied" in result.stdout
+    assert query(f"sqlite:///{tmp_path / 'two.db'}", "SELECT v FROM t") == [(1,)]
 
 
 # --- what it refuses ----------------------------------------------------------------------------------------
@@ -449,7 +485,7 @@ def test_a_signal_stops_it_with_its_state_kept_and_resume_goes_on(
     if number is signal.SIGINT:
         assert "proved" in here("migrate", large, postgresql_url, "--resume").stdout
     else:
-        before = here("rollback", large, postgresql_url)
+        before = here("rollback", postgresql_url)
         assert "undone: the target is what it was before, which was verified" in before.stdout
         assert query(postgresql_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
@@ -468,7 +504,7 @@ def test_a_signal_before_anything_was_written_says_that_nothing_was(large: Path,
 def test_there_is_nothing_to_roll_back_in_a_target_that_nobody_began(
     source: Path, postgresql_url: str
 ) -> None:
-    assert "nothing to undo" in sentence_of(here("rollback", source, postgresql_url, exit_code=3))
+    assert "nothing to undo" in sentence_of(here("rollback", postgresql_url, exit_code=3))
     assert "nothing to resume" in sentence_of(
         here("migrate", source, postgresql_url, "--resume", exit_code=3)
     )
@@ -547,7 +583,7 @@ def test_a_mistake_of_the_program_itself_ends_with_70_and_tells_no_secret(
     async def stumble(*_: object) -> None:
         raise ZeroDivisionError(f"in the middle of postgresql://user:{PASSWORD}@host/db")
 
-    monkeypatch.setattr(cli, "_verify", stumble)
+    monkeypatch.setattr(cli, "verified", stumble)
     monkeypatch.setattr(
         sys, "argv", ["migration", "verify", str(source), f"postgresql://user:{PASSWORD}@host/db"]
     )

@@ -6,27 +6,22 @@ leaves a state of its own, and each of those must be one that the next run knows
 
 from __future__ import annotations
 
-import re
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
 from migration import DataMigrationService, Options, RolledBack, making, open_database
+from migration import rollback as rollback_module
 from migration import service as service_module
-from migration.backends import mysql_connection
 from migration.checkpoint import CHECKPOINTS, read_checkpoints
-from migration.database import Database
 from migration.errors import Differs, PlanChanged, Refused, RollbackFailed
 from migration.model import Schema
 from tests import oracle
 from tests.conftest import FreshDatabase
+from tests.death import Death, Killed
 from tests.moving import made, moved, taken_back
 
 COMING = """
@@ -51,72 +46,6 @@ CLEARED = {
     "mariadb": 'DROP DATABASE "{name}"; CREATE DATABASE "{name}"; USE "{name}";',
 }
 """What empties a database, where it is not a file."""
-
-WRITES = re.compile(r"\s*(CREATE|DROP|ALTER|INSERT|UPDATE|DELETE|ANALYZE)\b", re.IGNORECASE)
-
-
-class Killed(BaseException):
-    """The process is no more; nothing in the product may catch it."""
-
-
-class Death:
-    """Comes to a process at one of its statements, after which none goes through any more."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._at = 0
-        self.count = 0
-        self._is_awake = False
-        self._monkeypatch = monkeypatch
-        engine, death = Database.engine, self
-
-        def watched(database: Database) -> Any:
-            is_new = database._engine is None
-            found = engine.fget(database)  # type: ignore[attr-defined]
-            if is_new and not database.is_source:
-                event.listen(found.sync_engine, "before_cursor_execute", death._before)
-            return found
-
-        monkeypatch.setattr(Database, "engine", property(watched))
-        fetch = mysql_connection.fetch
-
-        async def counted(connection: Any, statement: str, *rest: Any) -> Any:
-            death._meet(statement)
-            return await fetch(connection, statement, *rest)
-
-        # Some connections are a backend's own.
-        for name, module in list(sys.modules.items()):
-            if name.startswith("migration.backends.mysql") and getattr(module, "fetch", None) is fetch:
-                monkeypatch.setattr(module, "fetch", counted)
-
-    @contextmanager
-    def within(self, module: Any, name: str, *, at: int) -> Iterator[None]:
-        """Die at the n-th statement that one function writes with; ``0`` only counts."""
-        original = getattr(module, name)
-        self._at, self.count = at, 0
-
-        async def mortal(*arguments: Any, **named: Any) -> Any:
-            self._is_awake = True
-            try:
-                return await original(*arguments, **named)
-            finally:
-                self._is_awake = bool(self._at) and self.count >= self._at
-
-        with self._monkeypatch.context() as patched:
-            patched.setattr(module, name, mortal)
-            try:
-                yield
-            finally:
-                self._is_awake = False
-
-    def _before(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        self._meet(statement)
-
-    def _meet(self, statement: str) -> None:
-        if not self._is_awake:
-            return
-        self.count += bool(WRITES.match(statement))
-        if self._at and self.count >= self._at:
-            raise Killed
 
 
 @pytest.fixture
@@ -166,7 +95,8 @@ async def differ(*_: object) -> None:
 async def died(source: Path, url: str, death: Death, where: str, at: int) -> bool:
     """Migrate until death comes; tell whether it came."""
     await begin_anew(url)
-    with death.within(service_module, where, at=at):
+    module = rollback_module if where == "undo" else service_module
+    with death.within(module, where, at=at):
         try:
             service = await moved(source, url, accept=ACCEPT)
         except Killed:
@@ -241,6 +171,7 @@ async def test_killed_while_it_cleans_up_it_has_arrived(
         await assert_arrived(source, url)
         # What is left is in nobody's way.
         assert (await moved(source, url, accept_all=True, accept=all_from("source"))).error is None
+        assert not [name for name in await oracle.tables(url) if name.startswith("migration_bench")]
 
 
 def all_from(winner: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from migration.backends import backend_for, mysql_connection, mysql_errors, mysql_types
+from migration.backends import backend_for, mysql_connection, mysql_errors, mysql_lock, mysql_types
 from migration.backends import mysql as mysql_module
 from migration.backends.mysql import BACKEND
 from migration.backends.mysql_connection import close, connect, fetch, literal, quote
@@ -555,7 +556,7 @@ class TestTrial:
         assert await run(url, "SHOW DATABASES LIKE '%migration_bench_trial'") == []
 
     async def test_nothing_is_left_of_one_that_fails_or_was_killed(self, url: URL, pool: AsyncEngine) -> None:
-        name = mysql_module._trial_name(url)
+        name = mysql_module._name_beside(url, mysql_module.TRIAL_SUFFIX)
         await run(url, f"CREATE DATABASE {quote(name)}", f"CREATE TABLE {quote(name)}.old (a int)")
         with pytest.raises(ZeroDivisionError):  # noqa: PT012 - inside of the trial, on purpose
             async with BACKEND.trial(pool, url, Schema()) as connection:
@@ -587,7 +588,7 @@ class TestTrial:
             await pool.dispose()
 
     async def test_the_grant_it_asks_for_is_enough(self, url: URL) -> None:
-        trial = quote(mysql_module._trial_name(url))
+        trial = quote(mysql_module._name_beside(url, mysql_module.TRIAL_SUFFIX))
         rights = (f"ALL ON {quote(str(url.database))}.*", f"ALL ON {trial}.*")
         async with user_with(url, *rights) as weak:
             pool = BACKEND.create_engine(weak)
@@ -609,6 +610,26 @@ class TestLock:
             await run(url, f"KILL {number}")
             async with BACKEND.lock(url):
                 pass
+
+
+class TestStamp:
+    async def test_a_server_that_does_not_count_what_it_writes_says_when_tables_were_written_to(
+        self, url: URL, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        unknown = "SHOW GLOBAL STATUS WHERE Variable_name = 'of_another_version'"
+        await run(url, "CREATE TABLE t (a int)", "CREATE TABLE u (a int)")
+        database, told = Database(url), []
+        try:
+            counted = await database.stamp()
+            monkeypatch.setattr(mysql_lock, "_WRITTEN", unknown)
+            for statement in ("SELECT 1", "SELECT 1", "INSERT INTO t VALUES (1)"):
+                await run(url, statement)
+                told.append(await database.stamp())
+        finally:
+            await database.close()
+        assert counted.isdecimal()
+        assert told[:2] == ["t None, u None"] * 2
+        assert re.fullmatch(r"t \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, u None", told[2])
 
 
 class TestNumbers:

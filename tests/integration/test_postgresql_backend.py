@@ -25,9 +25,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migration import backends
-from migration.backends import backend_for, postgresql_backup, postgresql_loader, postgresql_rows
+from migration.backends import (
+    backend_for,
+    postgresql_backup,
+    postgresql_loader,
+    postgresql_lock,
+    postgresql_rows,
+)
 from migration.backends import postgresql as postgresql_module
 from migration.backends.postgresql import BACKEND, connect
+from migration.database import open_database
 from migration.errors import (
     CouldNotLook,
     MigrationError,
@@ -990,6 +997,28 @@ class TestLock:
             )
             async with BACKEND.lock(url):
                 pass
+
+
+class TestIdentity:
+    async def test_a_server_that_keeps_its_number_to_itself_is_known_by_its_place(self, url: URL) -> None:
+        await run(url, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+        told = []
+        async with plain_role(url, f"place_{url.database}") as plain:
+            for one in (url, plain, plain):
+                async with open_database(one.render_as_string(hide_password=False)) as database:
+                    told.append(await database.identity())
+        place = f"server {url.host}:{url.port}, database "
+        assert told[1] == told[2]
+        assert [identity.startswith(place) for identity in told] == [False, True, True]
+        assert told[0].partition(", ")[2] == told[1].partition(", ")[2]
+
+    async def test_canary_a_session_that_ends_in_between_is_no_server_that_keeps_it(
+        self, url: URL, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgresql_lock, "_SERVER", "SELECT pg_terminate_backend(pg_backend_pid())")
+        async with open_database(url.render_as_string(hide_password=False)) as database:
+            with pytest.raises(TargetUnusable, match="connection"):
+                await database.identity()
 
 
 class TestNumbers:

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from migration import DataMigrationService, RolledBack, open_database
 from migration import service as service_module
+from migration import trial as trial_module
+from migration.ddl import Piece
 from migration.errors import MigrationError
 from migration.plan import Plan, Severity
 from tests import oracle
@@ -180,3 +183,34 @@ async def test_what_asking_did_not_find_is_taken_back_when_it_is_made(
     # Where one transaction makes all tables, nothing was ever there.
     assert isinstance(service.error, RolledBack) == (engine == "mariadb"), service.error
     assert await oracle.dump(target) == before
+
+
+async def test_where_no_single_rule_is_to_blame_the_last_one_goes(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    """Of four columns computed from one another no single one can go so that the others can stay."""
+    source = made(tmp_path / "source.db", """
+        CREATE TABLE t (
+            id INTEGER PRIMARY KEY, n INTEGER,
+            b INTEGER GENERATED ALWAYS AS (n + 1) STORED,
+            c INTEGER GENERATED ALWAYS AS (b + 1) STORED,
+            d INTEGER GENERATED ALWAYS AS (c + 1) STORED,
+            e INTEGER GENERATED ALWAYS AS (d + 1) STORED
+        );
+        INSERT INTO t (id, n) VALUES (1, 10);
+    """)  # fmt: skip
+    found = refused_of(await planned(source, postgresql_url))
+    assert found == {"generated-not-carried": ["e", "c"]}
+    assert (await moved(source, postgresql_url, accept=tuple(found))).error is None
+    assert await oracle.rows(postgresql_url, "SELECT b, c, d, e FROM t") == [(11, 12, 13, 14)]
+    await oracle.run(postgresql_url, "UPDATE t SET n = 20, c = 30")
+    assert await oracle.rows(postgresql_url, "SELECT b, c, d, e FROM t") == [(21, 30, 31, 14)]
+
+
+async def test_a_connection_lost_while_it_is_tried_is_no_refusal(postgresql_url: str) -> None:
+    async with open_database(postgresql_url) as database, database.control() as connection:
+        trial = trial_module._Trial(connection, database.writer, goes_back=True)
+        ends_itself = Piece("view", "v", "v", "SELECT pg_terminate_backend(pg_backend_pid())")
+        with pytest.raises(DBAPIError) as lost:
+            await trial._refused([ends_itself])
+        assert lost.value.connection_invalidated

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -12,6 +14,7 @@ from migration.difference import CheckResult, Difference, Report, TableCompariso
 from migration.digest import Digest
 from migration.display import (
     progress_bars,
+    show_backup,
     show_differences,
     show_hazards,
     show_log,
@@ -21,7 +24,8 @@ from migration.display import (
     verdict_line,
 )
 from migration.load_rejects import Misfit
-from migration.model import Column, ForeignKey, Index, IndexPart, Kind, Table, Unique, View
+from migration.manifest import BackupMade, Contents
+from migration.model import Column, ForeignKey, Index, IndexPart, Kind, Schema, Table, Uncarried, Unique, View
 from migration.plan import ColumnPlan, Hazard, Plan, Severity, TablePlan
 from migration.progress import Step
 
@@ -143,6 +147,33 @@ def test_differences_are_shown_with_their_exact_number(paper: Paper) -> None:
     assert "differs" in paper.text
     assert "Could not look: content of u: [b]gone" in paper.text
     assert "differs: 1,500 differences" in paper.text
+
+
+def test_a_proof_shows_what_somebody_ought_to_know_beside_it(paper: Paper) -> None:
+    show_report(paper.console, Report(("t",), (SAME,), notes=("The source was written to: [b]t",)))
+    assert "The source was written to: [b]t" in paper.text.splitlines()
+
+
+def test_a_backup_shows_what_it_holds_and_what_it_does_not(paper: Paper) -> None:
+    things = [Uncarried("function", "[b]f", "is code"), Uncarried("procedure", "p", "is code")]
+    contents = {"t": Contents(1_234, "ab" * 32, 5_678), ODD_NAME: Contents(None, None, None)}
+    backup = BackupMade(
+        *(Path("b"), Path("b.json"), "00", 1, {"t": ("id",), ODD_NAME: ("id",)}, "database", "engine", "now"),
+        schema=Schema(uncarried=tuple(things)), contents=contents, lacking=("procedure p",),
+    )  # fmt: skip
+    show_backup(paper.console, backup, "read to the end")
+    (row,) = [line for line in paper.text.splitlines() if line.startswith("│ t")]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["t", "1,234", "5,678", "ab" * 6]
+    for line in (
+        "1,234 rows in 2 tables: read to the end",
+        "Not in it: procedure p",
+        f"Written to meanwhile: {ODD_NAME}",
+        "Held, and not compared by rows: function [b]f",
+    ):
+        assert line in paper.text.splitlines()
+    whole = Paper()
+    show_backup(whole.console, replace(backup, lacking=(), contents={}, schema=Schema()), "read to the end")
+    assert not [word for word in ("Not in it", "meanwhile", "not compared") if word in whole.text]
 
 
 def test_no_difference_is_no_table(paper: Paper) -> None:

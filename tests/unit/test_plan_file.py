@@ -140,6 +140,13 @@ def test_what_no_plan_file_holds_is_refused_with_its_place(
         read_plan_file(path)
 
 
+def test_a_key_that_is_spelled_in_another_way_is_named_without_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('version = 1\n[types]\n"n\\u006Ftes.id" = 9\n')
+    with pytest.raises(UsageError, match=r"key notes\.id: notes\.id is no text"):
+        read_plan_file(path)
+
+
 @pytest.mark.parametrize(
     "text", ["version = 1\nmap = 1", "version = 1\nschema = []", "version = 1\n[schema]\ntables = {}"]
 )

@@ -13,7 +13,7 @@ import pytest
 from migration.errors import RejectsUnusable
 from migration.model import Column, Kind, Table
 from migration.plan import ColumnPlan, Plan, TablePlan
-from migration.rejects import Reason, RejectedRows, RejectFile, scanned_columns
+from migration.rejects import ROWS_AT_ONCE, Reason, RejectedRows, RejectFile, scanned_columns
 from migration.traits import Traits
 
 TRAITS = Traits("any", None, True, True, False, True, True, None)
@@ -154,3 +154,25 @@ def test_what_is_no_file_of_rejected_rows_is_refused(path: Path, text: str) -> N
     path.write_text(text)
     with pytest.raises(RejectsUnusable, match="line 1|no JSON"):
         RejectedRows(path)
+
+
+def test_many_rows_come_in_batches_in_their_order(path: Path) -> None:
+    file = made(path)
+    add(file, NOTES, None, *[(number, "x", "y") for number in range(ROWS_AT_ONCE + 1)])
+    add(file, LOOSE, None, (1, "x", "y"))
+    batches = list(RejectedRows(path).batches("notes"))
+    assert [len(read) for read, _ in batches] == [ROWS_AT_ONCE, 1]
+    assert [number for _, arrays in batches for number in arrays[0].to_pylist()] == list(
+        range(ROWS_AT_ONCE + 1)
+    )
+
+
+def test_a_file_that_cannot_be_written_again_stays_as_it_was(tmp_path: Path) -> None:
+    # As long as a name may be: none beside it can be longer.
+    path = tmp_path / ("x" * 255)
+    file = made(path)
+    before = path.read_bytes()
+    with pytest.raises(RejectsUnusable, match="name too long"):
+        RejectFile.reopen(path, file.name, {"notes": None})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
