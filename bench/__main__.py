@@ -91,6 +91,8 @@ def _pytest(scale: float, backends: str, results: Path, seed: int, further: list
         else [str(Path(__file__).parent)]
     )
     arguments = [*paths, f"--bench-scale={scale}", f"--bench-backends={backends}", f"--bench-seed={seed}"]
+    # The command is part of what pytest would rewrite for its plugin, and is imported by now.
+    arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     # Timing with the garbage collector on would measure the collector.
     return int(pytest.main([*arguments, f"--bench-results={results}", "--benchmark-disable-gc", *further]))
 
