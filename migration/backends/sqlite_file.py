@@ -44,7 +44,8 @@ def refuse_special(path: Path) -> None:
 def identity(path: Path) -> str:
     """Return the number that the file has on its disk, which stays when it is written to or renamed.
 
-    A copy has another one, and so has a file that was put in its place.
+    A copy has another one, and so has a file that was put in its place, unless the disk gives a number again
+    whose file is gone: then the proof finds what differs.
     """
     return f"file number {path.stat().st_ino}"
 

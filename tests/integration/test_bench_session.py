@@ -117,3 +117,13 @@ def test_with_timing_switched_off_nothing_is_judged(bench: Bench) -> None:
 
     assert session.returncode == 0, session.stdout
     assert not bench.results.exists()
+
+
+def test_the_command_starts_and_finds_what_it_measures() -> None:
+    """As `nox -s bench` calls it: the command is imported before pytest looks at its plugin."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench", "run", "--collect-only", "-q", "-p", "no:cacheprovider"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "test_copy_messages_to_postgresql" in ended.stdout
