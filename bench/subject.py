@@ -1,8 +1,9 @@
 """What an operation runs on: a database behind a pool, set up as its users should set it up.
 
 Its settings are findings of these benchmarks (README, "Findings"), and any application can adopt them: reads
-run outside transactions, SQLite's writers wait in one queue and begin IMMEDIATE, and a connection is not
-rolled back a second time when the pool takes it back.
+run outside transactions, a connection is not rolled back when the pool takes it back, and the pool keeps all
+its connections. SQLite's writers wait in one queue and begin IMMEDIATE, a statement there takes one hand-over
+to the connection's thread (`one_hop`), and its log is moved by nobody who is waited for (`checkpointing`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,14 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bench.asked import Asked, asked_of
+from bench.checkpointing import AUTOCHECKPOINT_PAGES, checkpointed
+from bench.one_hop import connect
 from bench.reference import TABLES
 
-POOL_SIZE = 5
-POOL_OVERFLOW = 15
-"""The reference application's pool."""
+POOL_SIZE = 20
+POOL_OVERFLOW = 0
+"""As many as the reference application's 5 + 15, but all of them kept: an overflowing connection is closed when
+it comes back, and the next one in need of it pays for a new one, just when there is most to do."""
 
 SQLITE_PRAGMAS = {
     "foreign_keys": "ON",
@@ -36,11 +41,12 @@ SQLITE_PRAGMAS = {
     "cache_size": "-8192",
     "mmap_size": str(256 * 1024 * 1024),
     "busy_timeout": "5000",
+    "wal_autocheckpoint": str(AUTOCHECKPOINT_PAGES),
 }
-"""The reference application's settings of each SQLite connection."""
+"""The reference application's settings of each SQLite connection, and who moves its log (`checkpointing`)."""
 
-LASTING_PRAGMAS = ("journal_mode",)
-"""Those that change the file for good: left out on a database that is not ours."""
+OURS_PRAGMAS = ("journal_mode", "wal_autocheckpoint")
+"""Left out on a database that is not ours: one changes the file for good, for the other it has nobody else."""
 
 ASYNC_DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -63,6 +69,9 @@ SERVER_SETTINGS = {
     "mariadb": _INNODB_SETTINGS,
 }
 """Settings of a server without which its figures cannot be compared."""
+
+Turns = asyncio.Semaphore | asyncio.Lock
+"""Both are given in the order of asking, and are acquired and released alike."""
 
 STARVED_S = 0.03
 """A wait for a connection, or for the right to write, that is as long as the budget of a whole query."""
@@ -114,8 +123,9 @@ class Subject:
         Where it is; with the password, so never to be shown.
     driver
         One connection of the driver itself, apart from the pool.
-    turns
-        As many as the pool has connections, given in the order of asking.
+    turns, writers_turn
+        Connections of the pool in the order of asking: for reads, and for transactions that write. Where the
+        engine has one writer only, that one has a connection of the pool kept for it; else both are one.
     """
 
     described: EngineDescription
@@ -127,8 +137,8 @@ class Subject:
     driver: Any = None
     waiting: Waiting = field(default_factory=Waiting)
     refreshable: deque[str] = field(default_factory=deque)
-    writers_turn: AbstractAsyncContextManager[Any] = field(default_factory=nullcontext)
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(POOL_SIZE + POOL_OVERFLOW))
+    turns: Turns = field(default_factory=lambda: asyncio.Semaphore(POOL_SIZE + POOL_OVERFLOW))
+    writers_turn: Turns = field(default_factory=lambda: asyncio.Semaphore(POOL_SIZE + POOL_OVERFLOW))
 
     @property
     def backend(self) -> str:
@@ -148,27 +158,27 @@ class Subject:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
         """Take a connection from the pool for reads; each statement is a transaction of its own."""
-        async with self._turn():
+        async with self._checked_out(self.turns) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _checked_out(self, turns: Turns) -> AsyncIterator[AsyncConnection]:
+        """Wait for one of the pool's connections in the order of coming, and give it back.
+
+        The pool itself gives a connection to whoever asks at that moment, and who was woken for it waits
+        anew, behind all others: some waited for twenty seconds while the rest took a tenth of one.
+        """
+        async with self.waiting.counted():
+            await turns.acquire()
+        try:
             async with self.waiting.counted():
                 connection = await self.engine.connect()
             try:
                 yield connection
             finally:
                 await connection.close()
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait for one of the pool's connections in the order of coming.
-
-        The pool itself gives a connection to whoever asks at that moment, and who was woken for it waits
-        anew, behind all others: some waited for twenty seconds while the rest took a tenth of one.
-        """
-        async with self.waiting.counted():
-            await self.turns.acquire()
-        try:
-            yield
         finally:
-            self.turns.release()
+            turns.release()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -184,23 +194,18 @@ class Subject:
 
     @asynccontextmanager
     async def _transaction(self, end: str) -> AsyncIterator[AsyncConnection]:
-        async with self.waiting.counted():
-            await self.writers_turn.__aenter__()
-        try:
-            async with self.connection() as connection:
-                await connection.exec_driver_sql(BEGIN.get(self.backend, "BEGIN"))
-                try:
-                    yield connection
-                except Exception:
-                    await connection.exec_driver_sql("ROLLBACK")
-                    raise
-                except BaseException:
-                    # Cut off in the middle of a statement: nobody may get this connection again.
-                    await connection.invalidate()
-                    raise
-                await connection.exec_driver_sql(end)
-        finally:
-            await self.writers_turn.__aexit__(None, None, None)
+        async with self._checked_out(self.writers_turn) as connection:
+            await connection.exec_driver_sql(BEGIN.get(self.backend, "BEGIN"))
+            try:
+                yield connection
+            except Exception:
+                await connection.exec_driver_sql("ROLLBACK")
+                raise
+            except BaseException:
+                # Cut off in the middle of a statement: nobody may get this connection again.
+                await connection.invalidate()
+                raise
+            await connection.exec_driver_sql(end)
 
 
 BEGIN = {"sqlite": "BEGIN IMMEDIATE"}
@@ -230,7 +235,13 @@ async def open_subject(
             if set(tables).issuperset(TABLES[:-1]):
                 asked = await asked_of(connection)
                 indexes = await connection.run_sync(lambda plain: sa.inspect(plain).get_indexes("messages"))
-        async with _detached(engine) as driver:
+        async with _detached(engine) as driver, AsyncExitStack() as stack:
+            is_single_writer = described.name == "sqlite"
+            places = pool_size + pool_overflow
+            turns = asyncio.Semaphore(max(1, places - 1) if is_single_writer else places)
+            writers_turn = asyncio.Lock() if is_single_writer else turns
+            if is_single_writer and is_ours and keeps_writes:
+                await stack.enter_async_context(checkpointed(str(url.database), writers_turn))
             yield Subject(
                 described,
                 engine,
@@ -240,8 +251,8 @@ async def open_subject(
                 url=url,
                 driver=driver,
                 refreshable=deque(asked.refreshable_tokens if asked else ()),
-                writers_turn=asyncio.Lock() if described.name == "sqlite" else nullcontext(),
-                turns=asyncio.Semaphore(pool_size + pool_overflow),
+                turns=turns,
+                writers_turn=writers_turn,
             )
     finally:
         await engine.dispose()
@@ -307,6 +318,9 @@ def make_engine(
         "pool_size": pool_size,
         "max_overflow": pool_overflow,
         "pool_reset_on_return": None,
+        # A read needs no transaction: no BEGIN is sent for it, and no ROLLBACK.
+        "isolation_level": "AUTOCOMMIT",
+        "skip_autocommit_rollback": True,
     }
     if is_ours:
         # Faster than Python's own, which reads some that is no JSON (NaN): in a database that is not ours it
@@ -314,12 +328,13 @@ def make_engine(
         pool["json_deserializer"] = orjson.loads
     target = url.set(drivername=ASYNC_DRIVERS[scheme])
     if scheme == "sqlite":
+        if not url.query:
+            # What a URL may ask for in its query is SQLAlchemy's to understand.
+            pool["async_creator"] = partial(connect, str(url.database))
         engine = create_async_engine(target, **pool)
-        names = [name for name in SQLITE_PRAGMAS if is_ours or name not in LASTING_PRAGMAS]
+        names = [name for name in SQLITE_PRAGMAS if is_ours or name not in OURS_PRAGMAS]
         _set_up_sqlite(engine, {name: SQLITE_PRAGMAS[name] for name in names})
         return engine
-    # The server's own words for a read that needs no transaction: no BEGIN and no ROLLBACK are sent.
-    pool["isolation_level"] = "AUTOCOMMIT"
     if scheme == "postgresql":
         pool["async_creator"] = _postgresql_connections(url)
         return create_async_engine(target.set(query={}), **pool)
@@ -342,8 +357,6 @@ def _postgresql_connections(url: URL) -> Any:
 
 def _set_up_sqlite(engine: AsyncEngine, pragmas: dict[str, str]) -> None:
     def set_pragmas(connection: Any, _record: Any) -> None:
-        # The driver begins nothing by itself: a read is not a transaction, and a writer says IMMEDIATE.
-        connection.isolation_level = None
         cursor = connection.cursor()
         for name, value in pragmas.items():
             cursor.execute(f"PRAGMA {name} = {value}")

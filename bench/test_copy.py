@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.conftest import FreshUrl
+from bench.conftest import FreshUrl, backends_of
 from bench.copying import (
     REPETITIONS,
     ROWS_SMALL,
@@ -28,6 +28,7 @@ from bench.copying import (
 )
 from bench.dataset import cached, messages_only
 from bench.judge import assert_not_broken
+from bench.loading import mysql_connection, run_mysql_script
 from bench.reference import table_script
 from bench.replay import CLOCK
 from bench.report import Report
@@ -94,6 +95,32 @@ async def test_copy_messages_to_postgresql(
         await connection.close()
     assert {outcome.rows for outcome in outcomes} == {rows}
     judge_and_keep(benchmark, report, "sqlite -> postgresql", outcomes, limits_s, resumed_s)
+
+
+async def test_copy_messages_to_mariadb(
+    request: pytest.FixtureRequest,
+    rows: int,
+    source: Path,
+    fresh_url: FreshUrl,
+    benchmark: BenchmarkFixture,
+    report: Report,
+) -> None:
+    if "mariadb" not in backends_of(request.config):
+        pytest.skip("MariaDB was not asked for: --backends all")
+    url = fresh_url("mariadb")
+    report.add_engine(await engine_description(url))
+
+    async def emptied() -> str:
+        async with mysql_connection(url) as connection:
+            await run_mysql_script(
+                connection, "DROP TABLE IF EXISTS messages;" + table_script("mysql", "messages")
+            )
+        return url
+
+    outcomes = [await copied_in_a_child(f"sqlite:///{source}", await emptied()) for _ in range(REPETITIONS)]
+    resumed_s = [await resumed_in_children(f"sqlite:///{source}", await emptied())]
+    assert {outcome.rows for outcome in outcomes} == {rows}
+    judge_and_keep(benchmark, report, "sqlite -> mariadb", outcomes, resumed_s=resumed_s)
 
 
 async def test_copy_messages_to_sqlite(

@@ -40,7 +40,7 @@ _ON_MYSQL = (
 
 ADOPTED: Mapping[str, tuple[str, ...]] = {
     "sqlite": (COVERING_COUNT, COVERING_PAGE, BY_SENDER, NEWEST_MEMORY, "ANALYZE"),
-    "postgresql": (COVERING_COUNT, COVERING_PAGE, "VACUUM ANALYZE messages"),
+    "postgresql": (COVERING_COUNT, COVERING_PAGE, "VACUUM ANALYZE"),
     "mariadb": _ON_MYSQL,
     "mysql": _ON_MYSQL,
 }

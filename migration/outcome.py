@@ -22,6 +22,7 @@ from migration.printable import escape
 
 # A terminal has its own width; a file or a pipe has room for a sentence beside a name.
 PIPE_COLUMNS = 160
+COMPARE_HINT = "How fast both databases are, side by side: python -m bench compare SOURCE TARGET"
 # What stands where a verdict would, when nothing was compared.
 NO_VERDICT = "none"
 _Result = TypeVar("_Result")
@@ -73,6 +74,8 @@ def finish(outcome: Outcome, as_json: bool) -> None:
         if outcome.error is None and outcome.extra.get("to_accept"):
             names = accept_flags(outcome.extra["to_accept"])
             sheet.print(f"A migration would ask for: {escape(names)}", highlight=False)
+        if "server" in outcome.extra and outcome.error is None:
+            sheet.print(COMPARE_HINT, highlight=False)
     if outcome.error is not None:
         fail(outcome.error)
 

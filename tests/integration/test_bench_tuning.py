@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import aiosqlite
 import pytest
-from sqlalchemy import text
+import sqlalchemy as sa
+from sqlalchemy import event, text
 
+from bench import checkpointing
 from bench.dataset import fill
 from bench.loading import load
 from bench.search_index import INDEXED_SEARCH, add_search_index
@@ -79,3 +85,104 @@ async def test_a_rolled_back_message_is_not_found_by_the_index(mariadb_url: str,
             found = (await connection.execute(statement, values)).all()
 
     assert [row.content for row in found] == ["zeppelin kept"]
+
+
+async def test_a_crowd_that_comes_again_opens_no_connection(tmp_path: Path) -> None:
+    """A pool that overflows closes what comes back, and opens it again when there is most to do."""
+    opened: list[object] = []
+    async with open_subject(tmp_path / "empty.db") as subject:
+        event.listen(subject.engine.sync_engine, "connect", lambda connection, _: opened.append(connection))
+
+        async def request() -> None:
+            async with subject.connection() as connection:
+                await connection.execute(text("SELECT 1"))
+                await asyncio.sleep(0.05)
+
+        counts = []
+        for _ in range(3):
+            await asyncio.gather(*(request() for _ in range(19)))
+            counts.append(len(opened))
+
+    assert counts[0] > 10
+    assert counts == [counts[0]] * 3
+
+
+async def test_readers_leave_the_one_writer_its_connection(tmp_path: Path) -> None:
+    async with open_subject(tmp_path / "empty.db", pool_size=3, pool_overflow=0) as subject:
+        async with subject.connection(), subject.connection():
+            async with asyncio.timeout(5), subject.transaction() as connection:
+                await connection.execute(text("CREATE TABLE written (id INTEGER)"))
+            assert subject.turns.locked()
+
+
+async def test_a_statement_takes_one_hand_over_to_the_connections_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_over: list[str] = []
+    usual = aiosqlite.Connection._execute
+
+    async def counted(self: aiosqlite.Connection, function: Any, *arguments: Any, **named: Any) -> Any:
+        handed_over.append(getattr(function, "__name__", ""))
+        return await usual(self, function, *arguments, **named)
+
+    async with open_subject(tmp_path / "empty.db") as subject:
+        async with subject.transaction() as connection:
+            await connection.execute(text("CREATE TABLE written (id INTEGER PRIMARY KEY, name TEXT)"))
+        monkeypatch.setattr(aiosqlite.Connection, "_execute", counted)
+        async with subject.transaction() as connection:
+            await connection.execute(text("INSERT INTO written (name) VALUES ('x')"))
+            assert (await connection.execute(text("SELECT name FROM written"))).all() == [("x",)]
+        in_a_transaction = len(handed_over)
+        async with subject.connection() as connection:
+            assert (await connection.execute(text("SELECT count(*) FROM written"))).scalar_one() == 1
+
+    assert (in_a_transaction, len(handed_over)) == (4, 5), handed_over
+
+
+async def test_a_cursor_of_one_hand_over_tells_all_that_sqlalchemy_asks(tmp_path: Path) -> None:
+    table = sa.Table(
+        "written",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.Text, unique=True),
+    )
+    async with open_subject(tmp_path / "empty.db") as subject:
+        async with subject.transaction() as connection:
+            await connection.run_sync(table.create)
+            first = await connection.execute(sa.insert(table), {"name": "a"})
+            many = await connection.execute(sa.insert(table), [{"name": "b"}, {"name": "c"}])
+            changed = await connection.execute(sa.update(table).where(table.c.id > 1).values(name=None))
+            found = await connection.execute(sa.select(table).order_by(table.c.id))
+            assert first.inserted_primary_key == (1,)
+            assert (many.rowcount, changed.rowcount) == (2, 2)
+            assert list(found.keys()) == ["id", "name"]
+            assert found.all() == [(1, "a"), (2, None), (3, None)]
+            assert (await connection.execute(sa.select(table).where(table.c.id > 9))).all() == []
+        with pytest.raises(sa.exc.IntegrityError, match="UNIQUE constraint failed: written.name"):
+            async with subject.transaction() as connection:
+                await connection.execute(sa.insert(table), {"name": "a"})
+
+
+@pytest.mark.parametrize("is_kept_short", [True, False])
+async def test_the_log_stays_short_while_others_read_and_nobody_who_commits_moves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_kept_short: bool
+) -> None:
+    """And its canary: with nobody who keeps it short, it grows with every commit."""
+    pages_max = 50
+    monkeypatch.setattr(checkpointing, "LOG_PAGES_MAX", pages_max)
+    monkeypatch.setattr(checkpointing, "CHECKPOINT_EVERY_S", 0.02 if is_kept_short else 3600)
+    page = b"x" * 4_000
+    async with open_subject(tmp_path / "log.db") as subject:
+        async with subject.transaction() as connection:
+            await connection.execute(text("CREATE TABLE written (page BLOB)"))
+        for _ in range(30):
+            async with subject.connection():
+                for _ in range(20):
+                    async with subject.transaction() as connection:
+                        await connection.execute(text("INSERT INTO written VALUES (:page)"), {"page": page})
+            await asyncio.sleep(0.03)
+        log_pages = (tmp_path / "log.db-wal").stat().st_size / 4_096
+    with closing(sqlite3.connect(tmp_path / "log.db")) as plain:
+        assert plain.execute("SELECT count(*) FROM written").fetchone() == (600,)
+
+    assert (log_pages < 600) is is_kept_short, log_pages

@@ -204,6 +204,7 @@ def test_a_rehearsal_says_what_a_migration_would_ask_for(source: Path, postgresq
     out = here("rehearse", source).stdout
     assert "A migration would ask for: --accept view-not-carried" in out
     assert "Rehearsed on postgresql" in out
+    assert "side by side: python -m bench compare SOURCE TARGET" in out
 
 
 def test_verify_names_what_differs_and_counts_it(source: Path, tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""SQLite's write-ahead log is moved into the file beside the requests, and not by whoever commits.
+
+By default the commit that finds a thousand pages in the log moves them before it comes back. While others
+read, the log cannot begin anew, so from then on every commit does so, and behind the one writer all others
+wait. Here one connection of its own moves pages while nobody waits for it, and makes the log begin anew in a
+moment that it takes from the writers' queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
+
+import aiosqlite
+
+CHECKPOINT_EVERY_S = 0.5
+"""Some fifty writes of twenty-five agents."""
+
+LOG_PAGES_MAX = 4_000
+"""16 MB: a log that is longer than this begins anew. Each read looks for its pages in the whole log."""
+
+READERS_WAIT_MS = 50
+"""So long the writers stand still for readers of the old log at most; then it is tried again later."""
+
+AUTOCHECKPOINT_PAGES = 40_000
+"""What a commit still moves by itself, should nobody else: 160 MB. Without a limit a log fills the disk."""
+
+
+@asynccontextmanager
+async def checkpointed(path: str, writers_turn: AbstractAsyncContextManager[Any]) -> AsyncIterator[None]:
+    """Keep the log of this file short until the block ends; then it is moved whole."""
+    async with aiosqlite.connect(path, isolation_level=None) as connection:
+        await connection.execute_fetchall("PRAGMA synchronous = NORMAL")
+        await connection.execute_fetchall(f"PRAGMA busy_timeout = {READERS_WAIT_MS}")
+        keeping = asyncio.create_task(_kept_short(connection, writers_turn))
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
+            await connection.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+async def _kept_short(
+    connection: aiosqlite.Connection, writers_turn: AbstractAsyncContextManager[Any]
+) -> None:
+    while True:
+        await asyncio.sleep(CHECKPOINT_EVERY_S)
+        ((_, log_pages, _),) = await connection.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+        if log_pages > LOG_PAGES_MAX:
+            async with writers_turn:
+                await connection.execute_fetchall("PRAGMA wal_checkpoint(RESTART)")
