@@ -18,8 +18,9 @@ import aiosqlite
 CHECKPOINT_EVERY_S = 0.5
 """Some fifty writes of twenty-five agents."""
 
-LOG_PAGES_MAX = 4_000
-"""16 MB: a log that is longer than this begins anew. Each read looks for its pages in the whole log."""
+LOG_PAGES_MAX = 16_000
+"""64 MB: a log that is longer than this begins anew, which takes some 25 ms from the writers; with twenty-five
+agents about twice a minute. Each read looks for its pages in the whole log, so it may not grow for ever."""
 
 READERS_WAIT_MS = 50
 """So long the writers stand still for readers of the old log at most; then it is tried again later."""

@@ -113,7 +113,7 @@ def side_by_side(measurements: Sequence[Measurement]) -> list[Measurement]:
 
 
 def _figures(run: Run) -> Table:
-    table = Table(title="Copying and proving, every repetition")
+    table = Table(title="Other figures, over all repetitions")
     for heading in ("figure", "databases"):
         table.add_column(heading)
     for heading in ("median", "least", "most", "unit"):
