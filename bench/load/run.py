@@ -42,7 +42,10 @@ PLOTTED_CALLS_MIN = 100
 
 SHOWN = ("agents", "pool_in_use", "pool_waiting")
 
-SHARES = ("own_cpu_share", "waited_for_cpu_share", "stolen_cpu_share", "machine_cpu_share")
+SHARES = (
+    *("own_cpu_share", "waited_for_cpu_share"),
+    *("idle_cpu_share", "stolen_cpu_share", "machine_cpu_share"),
+)
 
 KEPT = (*SHARES, "most_waiting_tasks", "starved_waits")
 """What stands beside the measurements of a stage."""

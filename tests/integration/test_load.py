@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.judge import Verdict
 from bench.load.verdict import exit_of
 from bench.record import Run, read_run
@@ -175,6 +177,24 @@ def test_agents_go_on_while_their_database_is_migrated(tmp_path: Path) -> None:
     assert code == exit_of(run.judgements, []), said
     assert {one.stage for one in run.measurements} == {"before", "during", "after"}
     assert [(one.source, one.target) for one in run.migrations] == [("sqlite", "sqlite")]
+    assert "every one of them is there" in said
+
+
+@pytest.mark.parametrize(
+    ("scenario", "time", "stages"),
+    [
+        ("spike", ("--stage-time", "2"), {("before", 5), ("during", 20), ("after", 5)}),
+        ("soak", ("--run-time", "6s"), {("before", 5), ("", 5), ("after", 5)}),
+    ],
+)
+def test_stages_follow_one_another_and_each_is_measured(
+    tmp_path: Path, scenario: str, time: tuple[str, ...], stages: set[tuple[str, int]]
+) -> None:
+    code, said, run = load(tmp_path, scenario, *SMALL, *time)
+
+    assert run is not None, said
+    assert code == exit_of(run.judgements, []), said
+    assert {(one.stage, one.agents) for one in run.measurements} == stages
     assert "every one of them is there" in said
 
 

@@ -26,6 +26,14 @@ def test_canary_each_reason_to_doubt_is_told(counters: dict[str, float], agents:
     assert said in doubt_of(counters, agents=agents)
 
 
+def test_waiting_on_a_machine_that_is_mostly_idle_is_no_doubt() -> None:
+    """Threads of one process wait for one another."""
+    waited = {"waited_for_cpu_share": 0.33}
+
+    assert doubt_of({**waited, "idle_cpu_share": 0.77}, agents=25) == ""
+    assert "this process waited 33%" in doubt_of({**waited, "idle_cpu_share": 0.2}, agents=25)
+
+
 def test_one_caller_may_keep_a_core_busy() -> None:
     assert doubt_of({"own_cpu_share": 1.0}, agents=1) == ""
 
@@ -33,5 +41,6 @@ def test_one_caller_may_keep_a_core_busy() -> None:
 def test_what_is_counted_are_shares() -> None:
     counted = Burden().counters()
 
-    assert {"own_cpu_share", "stolen_cpu_share"} <= set(counted)
+    assert {"own_cpu_share", "stolen_cpu_share", "idle_cpu_share"} <= set(counted)
     assert 0 <= counted["stolen_cpu_share"] <= 1
+    assert 0 <= counted["idle_cpu_share"] <= 1
