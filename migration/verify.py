@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migration.backends import Snapshot
+from migration.backends import Scanned, Snapshot
 from migration.difference import SAMPLES, Difference, RowDifferences, RowName, TableComparison, match_rows
 from migration.digest import Canonical, Digest, canonical, row_hashes
 from migration.look import own_kind
@@ -158,12 +158,26 @@ async def _read(table: TablePlan, side: Side) -> _Batches:
         ScanColumn(column.source if is_source else column.target, column.kind, column.fraction_digits)
         for column in table.columns
     ]
-    async with contextlib.aclosing(side.snapshot.scan(own, columns)) as scan:
+    async with contextlib.aclosing(_ahead(side.snapshot.scan(own, columns))) as scan:
         async for scanned in scan:
             yield (
                 await asyncio.to_thread(_canonical_batch, columns, scanned.batch, side.traits),
                 scanned.batch.num_rows,
             )
+
+
+async def _ahead(batches: AsyncGenerator[Scanned, None]) -> AsyncGenerator[Scanned, None]:
+    """Let the next batch be read while the last one is summed up: one more lies in memory, never two."""
+    async with contextlib.aclosing(batches):
+        coming = asyncio.ensure_future(anext(batches, None))
+        try:
+            while (batch := await coming) is not None:
+                coming = asyncio.ensure_future(anext(batches, None))
+                yield batch
+        finally:
+            # A reading that is begun ends before the connection that it goes on is given back.
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
 
 
 async def _read_all(table: TablePlan, side: Side) -> _Batches:
