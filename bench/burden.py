@@ -18,12 +18,12 @@ a half; on a machine left alone, a few hundredths."""
 
 IDLE_SHARE_ENOUGH = 0.5
 """Of all processors: while so much of them is idle, a process that waits for one waits for itself, thread for
-thread; twenty-five agents on SQLite wait a third of their time on a machine of which three quarters are idle."""
+thread; twenty-five agents on SQLite wait a third of their time on a machine that is three quarters idle."""
 
 STOLEN_SHARE_MAX = 0.01
-"""Of the time in which the machine's processors wanted to run: what the host gave to other machines instead. One
-call in a hundred decides a p99, and of calls at least this share meets such a gap. On a machine whose host was
-quiet it was 0, and all of twelve runs with more than a hundredth had p99s two to four times as long."""
+"""Of the time in which the machine's processors wanted to run: what the host gave to other machines. One call
+in a hundred decides a p99, and of calls at least this share meets such a gap. On a machine whose host was
+quiet it was 0, and runs with more than a hundredth had p99s two to four times as long."""
 
 OWN_CPU_SHARE_MAX = 0.9
 """Of one core: an event loop that is always busy measures its own queue."""

@@ -19,8 +19,9 @@ CHECKPOINT_EVERY_S = 0.5
 """Some fifty writes of twenty-five agents."""
 
 LOG_PAGES_MAX = 16_000
-"""64 MB: a log that is longer than this begins anew, which takes some 25 ms from the writers; with twenty-five
-agents about twice a minute. Each read looks for its pages in the whole log, so it may not grow for ever."""
+"""64 MB: a log that is longer than this begins anew, which takes some 25 ms from the writers; with
+twenty-five agents about twice a minute. Each read looks for its pages in all of the log, so it may not grow
+on."""
 
 READERS_WAIT_MS = 50
 """So long the writers stand still for readers of the old log at most; then it is tried again later."""

@@ -11,11 +11,10 @@ For any application: ``create_async_engine(url, async_creator=lambda: connect(pa
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiosqlite
 
@@ -52,7 +51,7 @@ class OneHopCursor:
         self._connection = connection
         self._rows = Rows()
 
-    async def __aenter__(self) -> OneHopCursor:
+    async def __aenter__(self) -> Self:
         """Give itself."""
         return self
 
@@ -94,8 +93,8 @@ class OneHopCursor:
         return self._rows
 
     async def close(self) -> None:
-        """Forget the rows."""
-        self._rows = Rows()
+        """Forget the rows; how many they were is asked for afterwards, too."""
+        self._rows.clear()
 
 
 class OneHopConnection(aiosqlite.Connection):

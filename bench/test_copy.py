@@ -97,25 +97,24 @@ async def test_copy_messages_to_postgresql(
     judge_and_keep(benchmark, report, "sqlite -> postgresql", outcomes, limits_s, resumed_s)
 
 
-async def test_copy_messages_to_mariadb(
-    request: pytest.FixtureRequest,
-    rows: int,
-    source: Path,
-    fresh_url: FreshUrl,
-    benchmark: BenchmarkFixture,
-    report: Report,
-) -> None:
+@pytest.fixture
+def mariadb_url(request: pytest.FixtureRequest, fresh_url: FreshUrl) -> str:
     if "mariadb" not in backends_of(request.config):
         pytest.skip("MariaDB was not asked for: --backends all")
-    url = fresh_url("mariadb")
-    report.add_engine(await engine_description(url))
+    return fresh_url("mariadb")
+
+
+async def test_copy_messages_to_mariadb(
+    rows: int, source: Path, mariadb_url: str, benchmark: BenchmarkFixture, report: Report
+) -> None:
+    report.add_engine(await engine_description(mariadb_url))
 
     async def emptied() -> str:
-        async with mysql_connection(url) as connection:
+        async with mysql_connection(mariadb_url) as connection:
             await run_mysql_script(
                 connection, "DROP TABLE IF EXISTS messages;" + table_script("mysql", "messages")
             )
-        return url
+        return mariadb_url
 
     outcomes = [await copied_in_a_child(f"sqlite:///{source}", await emptied()) for _ in range(REPETITIONS)]
     resumed_s = [await resumed_in_children(f"sqlite:///{source}", await emptied())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import AsyncIterator, Sequence
@@ -314,3 +315,42 @@ class TestProgress:
         assert samples(found) == [
             "changed value in persons.called [number=1]: source 'name 1', target 'other'"
         ]
+
+
+class TestReadingAhead:
+    """What is read while something else is summed up is one batch, and nobody leaves it behind."""
+
+    @staticmethod
+    async def batches(begun: list[int], ended: list[str], *, fails_at: int = 9) -> AsyncIterator[Any]:
+        try:
+            for number in range(5):
+                if number == fails_at:
+                    raise ConnectionResetError("the server went away")
+                begun.append(number)
+                yield number
+        finally:
+            ended.append("closed")
+
+    async def test_one_batch_is_read_ahead_and_never_two(self) -> None:
+        begun: list[int] = []
+        seen = []
+        async for batch in verify._ahead(self.batches(begun, [])):
+            await asyncio.sleep(0.01)
+            seen.append((batch, len(begun)))
+        assert seen == [(0, 2), (1, 3), (2, 4), (3, 5), (4, 5)]
+
+    async def test_who_stops_early_leaves_nothing_open(self) -> None:
+        ended: list[str] = []
+        tasks = asyncio.all_tasks()
+        async with contextlib.aclosing(verify._ahead(self.batches([], ended))) as reading:
+            assert await anext(reading) == 0
+        assert ended == ["closed"]
+        assert asyncio.all_tasks() == tasks
+
+    async def test_a_reading_that_fails_ahead_is_heard_of_after_what_came_before(self) -> None:
+        ended: list[str] = []
+        reading = verify._ahead(self.batches([], ended, fails_at=2))
+        assert [await anext(reading), await anext(reading)] == [0, 1]
+        with pytest.raises(ConnectionResetError, match="the server went away"):
+            await anext(reading)
+        assert ended == ["closed"]
