@@ -9,6 +9,7 @@ to the connection's thread (`one_hop`), and its log is moved by nobody who is wa
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections import deque
@@ -236,6 +237,10 @@ async def open_subject(
                 asked = await asked_of(connection)
                 indexes = await connection.run_sync(lambda plain: sa.inspect(plain).get_indexes("messages"))
         async with _detached(engine) as driver, AsyncExitStack() as stack:
+            if not keeps_writes:
+                # Of each message that is rolled back the driver says that Aria's table of texts keeps it, which
+                # is known (`search_index`).
+                logging.getLogger("asyncmy").setLevel(logging.ERROR)
             is_single_writer = described.name == "sqlite"
             places = pool_size + pool_overflow
             turns = asyncio.Semaphore(max(1, places - 1) if is_single_writer else places)
