@@ -238,8 +238,8 @@ async def open_subject(
                 indexes = await connection.run_sync(lambda plain: sa.inspect(plain).get_indexes("messages"))
         async with _detached(engine) as driver, AsyncExitStack() as stack:
             if not keeps_writes:
-                # Of each message that is rolled back the driver says that Aria's table of texts keeps it, which
-                # is known (`search_index`).
+                # Of each message that is rolled back the driver says that Aria's table of texts keeps it:
+                # known, and meant (`search_index`).
                 logging.getLogger("asyncmy").setLevel(logging.ERROR)
             is_single_writer = described.name == "sqlite"
             places = pool_size + pool_overflow

@@ -74,9 +74,9 @@ class Group:
     facts: Mapping[str, float] = field(default_factory=dict)
 
     def log_ratio(self, side: str) -> float:
-        """Give the middle of the rounds' log-ratios of a side to the base."""
+        """Give the middle of the log-ratios of each block of a side to the base's of the same half round."""
         place = 2 * SIDES.index(side)
-        return median(math.log(sum(one[place : place + 2]) / sum(one[:2])) for one in self.rounds_us)
+        return median(math.log(one[place + half] / one[half]) for one in self.rounds_us for half in (0, 1))
 
 
 HEARD = ("took_ns", "ran_ns", "waited_ns")
