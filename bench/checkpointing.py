@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import aiosqlite
@@ -32,7 +32,7 @@ AUTOCHECKPOINT_PAGES = 40_000
 
 @asynccontextmanager
 async def checkpointed(path: str, writers_turn: AbstractAsyncContextManager[Any]) -> AsyncIterator[None]:
-    """Keep the log of this file short until the block ends; then it is moved whole."""
+    """Keep the log of this file short until the block ends; a failure of that is raised there."""
     async with aiosqlite.connect(path, isolation_level=None) as connection:
         await connection.execute_fetchall("PRAGMA synchronous = NORMAL")
         await connection.execute_fetchall(f"PRAGMA busy_timeout = {READERS_WAIT_MS}")
@@ -41,9 +41,10 @@ async def checkpointed(path: str, writers_turn: AbstractAsyncContextManager[Any]
             yield
         finally:
             keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeping
-            await connection.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+            await asyncio.wait([keeping])
+        if not keeping.cancelled():
+            keeping.result()
+        await connection.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 async def _kept_short(

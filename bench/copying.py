@@ -21,6 +21,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from bench.loading import mysql_connection, run_mysql_script
 from bench.measurement import Figure
 from bench.record import Migration, Phase
 from bench.reference import table_script
@@ -144,6 +145,13 @@ async def empty_messages_table(connection: asyncpg.Connection[Any]) -> None:
     """Make the hand-written messages table anew: all columns, checks and the primary key, and no row."""
     await connection.execute("DROP TABLE IF EXISTS messages")
     await connection.execute(table_script("postgresql", "messages"))
+
+
+async def empty_mysql_messages_table(url: str) -> None:
+    """Do the same in MySQL or MariaDB."""
+    async with mysql_connection(url) as connection:
+        script = f"DROP TABLE IF EXISTS messages; {table_script('mysql', 'messages')}"
+        await run_mysql_script(connection, script)
 
 
 async def binary_copy_s(connection: asyncpg.Connection[Any], expected_rows: int) -> float:

@@ -2,9 +2,9 @@
 
 SQLAlchemy makes a cursor, executes, fetches, and closes; aiosqlite hands each of the four to the connection's
 thread and back, and each costs about as much as SQLite takes for the whole statement. Here the rows are
-fetched in the same visit that executes, and a cursor is made and closed where it is asked for. Only public
-doors are used: `execute_fetchall` is aiosqlite's own single visit, and the list that it gives back carries
-what SQLAlchemy wants to know beside the rows.
+fetched in the same visit that executes, and a cursor is made and closed where it is asked for. Statements go
+through public doors only: `execute_fetchall` is aiosqlite's own single visit, and the list that it gives back
+carries what SQLAlchemy wants to know beside the rows.
 
 For any application: ``create_async_engine(url, async_creator=lambda: connect(path))``.
 """

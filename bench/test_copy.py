@@ -23,12 +23,12 @@ from bench.copying import (
     binary_copy_s,
     copied_in_a_child,
     empty_messages_table,
+    empty_mysql_messages_table,
     figures,
     resumed_in_children,
 )
 from bench.dataset import cached, messages_only
 from bench.judge import assert_not_broken
-from bench.loading import mysql_connection, run_mysql_script
 from bench.reference import table_script
 from bench.replay import CLOCK
 from bench.report import Report
@@ -109,15 +109,12 @@ async def test_copy_messages_to_mariadb(
 ) -> None:
     report.add_engine(await engine_description(mariadb_url))
 
-    async def emptied() -> str:
-        async with mysql_connection(mariadb_url) as connection:
-            await run_mysql_script(
-                connection, "DROP TABLE IF EXISTS messages;" + table_script("mysql", "messages")
-            )
-        return mariadb_url
-
-    outcomes = [await copied_in_a_child(f"sqlite:///{source}", await emptied()) for _ in range(REPETITIONS)]
-    resumed_s = [await resumed_in_children(f"sqlite:///{source}", await emptied())]
+    outcomes = []
+    for _ in range(REPETITIONS):
+        await empty_mysql_messages_table(mariadb_url)
+        outcomes.append(await copied_in_a_child(f"sqlite:///{source}", mariadb_url))
+    await empty_mysql_messages_table(mariadb_url)
+    resumed_s = [await resumed_in_children(f"sqlite:///{source}", mariadb_url)]
     assert {outcome.rows for outcome in outcomes} == {rows}
     judge_and_keep(benchmark, report, "sqlite -> mariadb", outcomes, resumed_s=resumed_s)
 

@@ -65,7 +65,9 @@ class Keeper:
             await fill(Place(backend, "before"), url, dataset)
         if target := asked.get("target"):
             self._target = (target, await self._fresh(target))
-        self._subject = await self._stack.enter_async_context(open_subject(url, pool_size=2))
+        # It reads and counts; who writes keeps SQLite's log short, and two would be in each other's way.
+        reading = open_subject(url, pool_size=2, keeps_writes=False)
+        self._subject = await self._stack.enter_async_context(reading)
         if self.subject.asked is None:
             raise UsageError(
                 "this database has tables, and they are not the filled reference tables",

@@ -12,7 +12,13 @@ import pytest
 from sqlalchemy import text
 
 from bench.catalogue import OPERATIONS
-from bench.copying import ROWS_SMALL, binary_copy_s, copied_in_a_child, empty_messages_table
+from bench.copying import (
+    ROWS_SMALL,
+    binary_copy_s,
+    copied_in_a_child,
+    empty_messages_table,
+    empty_mysql_messages_table,
+)
 from bench.dataset import DatasetKey, fill, messages_only
 from bench.loading import load_postgresql
 from bench.places import Place, places
@@ -221,6 +227,13 @@ async def test_the_copy_to_a_server_works_small(postgresql_url: str, messages: P
             await binary_copy_s(connection, ROWS_SMALL + 1)
     finally:
         await connection.close()
+
+
+async def test_the_copy_to_mariadb_works_small(mariadb_url: str, messages: Path) -> None:
+    for _ in range(2):
+        await empty_mysql_messages_table(mariadb_url)
+        outcome = await copied_in_a_child(f"sqlite:///{messages}", mariadb_url)
+        assert outcome.rows == ROWS_SMALL
 
 
 async def test_the_copy_to_a_file_works_small(tmp_path: Path, messages: Path) -> None:

@@ -224,3 +224,15 @@ async def test_the_log_stays_short_while_others_read_and_nobody_who_commits_move
         assert plain.execute("SELECT count(*) FROM written").fetchone() == (600,)
 
     assert (log_pages < 600) is is_kept_short, log_pages
+
+
+async def test_canary_a_log_that_cannot_be_kept_short_is_heard_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(checkpointing, "_kept_short", fails)
+    with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+        async with open_subject(tmp_path / "log.db"):
+            await asyncio.sleep(0.05)
