@@ -21,6 +21,9 @@ Unit = Callable[[Subject, int], Awaitable[None]]
 TRIES = 7
 """Pairs of a block and its extra work; the median of their ratios is the share."""
 
+TRIES_TO_FIND = 21
+"""The amount is found once and used in every group: what it is off by is off in the whole run."""
+
 ADJUSTMENTS = 4
 """How often the amount is put right; what it came to in the end is what is written down."""
 
@@ -66,14 +69,16 @@ async def prepared(
             if operation.after is not None:
                 await operation.after(outcome)
 
-    async def share_of(amount: int) -> float:
+    async def share_of(amount: int, tries: int = TRIES) -> float:
         ratios = []
-        for _ in range(TRIES):
+        for _ in range(tries):
             block_ns = await _cost_ns(plain)
             ratios.append(await _cost_ns(partial(unit, subject, amount)) / block_ns)
         return median(ratios)
 
-    amount = int(asked.get("amount", 0)) or await _found(share_of, asked["share"])
+    amount = int(asked.get("amount", 0)) or await _found(
+        partial(share_of, tries=TRIES_TO_FIND), asked["share"]
+    )
 
     async def extra(subject: Subject, _calls: int) -> None:
         await unit(subject, amount)

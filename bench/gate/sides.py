@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import psutil
@@ -32,6 +32,9 @@ IDLE_LOOK_SECONDS = 0.1
 
 SIDES = ("base", "head", "twin")
 """The twin is the base once more: what differs between those two is the machine."""
+
+COMPARED_WITH = {"head": ("base", "twin"), "twin": ("base",)}
+"""The head is compared with both copies of the base: what one of them happened to scatter counts for half."""
 
 _WORKER = Path(__file__).with_name("worker.py")
 
@@ -74,9 +77,18 @@ class Group:
     facts: Mapping[str, float] = field(default_factory=dict)
 
     def log_ratio(self, side: str) -> float:
-        """Give the middle of the log-ratios of each block of a side to the base's of the same half round."""
-        place = 2 * SIDES.index(side)
-        return median(math.log(one[place + half] / one[half]) for one in self.rounds_us for half in (0, 1))
+        """Give the middle of the log-ratios of each block to the base's of the same half round.
+
+        Against two copies it is the mean of the two middles: each is as likely above as below zero where all
+        sides run the same, which the mean of the copies' own times would not be.
+        """
+        return fmean(self._middle(side, other) for other in COMPARED_WITH[side])
+
+    def _middle(self, side: str, other: str) -> float:
+        over, under = 2 * SIDES.index(side), 2 * SIDES.index(other)
+        return median(
+            math.log(one[over + half] / one[under + half]) for one in self.rounds_us for half in (0, 1)
+        )
 
 
 HEARD = ("took_ns", "ran_ns", "waited_ns")

@@ -37,8 +37,8 @@ from bench.record import commit_of, machine_fingerprint, machine_load
 STUDY = Path("results") / "gate-study"
 BACKEND = "sqlite"
 
-AA_RUNS_PER_REGIME = 7
-"""Four regimes of seven runs of twelve benchmarks: 336 verdicts."""
+AA_RUNS = 25
+"""Of twelve benchmarks each, in four regimes by turns: 300 verdicts."""
 
 INJECTED_RUNS = 9
 """For each share, each kind of work in two of the regimes, and one in a third: 108 verdicts."""
@@ -66,7 +66,7 @@ def planned() -> list[Part]:
     regimes, kinds = list(REGIMES), list(UNITS)
     pairs = [(regimes[place % 4], kinds[(place + place // 4) % 4]) for place in range(INJECTED_RUNS)]
     injected = [Part(name, kind, share) for name, kind in pairs for share in SHARES]
-    alike = [Part(name) for _ in range(AA_RUNS_PER_REGIME) for name in regimes]
+    alike = [Part(regimes[place % 4]) for place in range(AA_RUNS)]
     # One with injected work after each one without, while there are any.
     mixed = [part for pair in zip(alike, injected, strict=False) for part in pair]
     return mixed + alike[len(injected) :] + injected[len(alike) :]

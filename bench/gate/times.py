@@ -72,9 +72,7 @@ def judge_time(log_ratios: Sequence[float], thresholds: Thresholds, benchmarks: 
     alpha = thresholds.alpha(benchmarks)
     met_alpha = thresholds.met_alpha / len(thresholds.looks)
     latest = _judgement(TimeVerdict.UNPROVED, log_ratios, alpha, met_alpha)
-    for look in thresholds.looks:
-        if look > len(log_ratios):
-            break
+    for look in looks_at(len(log_ratios), thresholds):
         seen = log_ratios[:look]
         lower, upper = lower_bound(seen, alpha), upper_bound(seen, met_alpha)
         if lower is not None and lower > math.log1p(thresholds.margin):
@@ -90,12 +88,23 @@ def is_alarmed(log_ratios: Sequence[float], thresholds: Thresholds, benchmarks: 
     Both directions count, so this is twice as easily alarmed as the verdict that it guards.
     """
     alpha = thresholds.alpha(benchmarks)
-    for look in thresholds.looks:
+    for look in looks_at(len(log_ratios), thresholds):
         for signed in (list(log_ratios[:look]), [-value for value in log_ratios[:look]]):
-            lower = lower_bound(signed, alpha) if len(signed) == look else None
+            lower = lower_bound(signed, alpha)
             if lower is not None and lower > math.log1p(thresholds.margin):
                 return True
     return False
+
+
+def looks_at(groups: int, thresholds: Thresholds) -> list[int]:
+    """Give the numbers of groups at which so many are judged: never more often than looks are planned.
+
+    Where the time was up between two looks, what is there then takes the place of the looks that never came.
+    """
+    reached = [look for look in thresholds.looks if look <= groups]
+    if 0 < len(reached) < len(thresholds.looks) and groups > reached[-1]:
+        reached.append(groups)
+    return reached
 
 
 def _judgement(verdict: TimeVerdict, seen: Sequence[float], alpha: float, met_alpha: float) -> TimeJudgement:

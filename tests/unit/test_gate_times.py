@@ -25,6 +25,7 @@ from bench.gate.times import (
     estimate,
     is_alarmed,
     judge_time,
+    looks_at,
     lower_bound,
     read_thresholds,
     upper_bound,
@@ -93,6 +94,31 @@ def test_too_few_groups_and_too_much_noise_prove_nothing() -> None:
     assert judge_time(few, THRESHOLDS, BENCHMARKS).verdict is TimeVerdict.UNPROVED
     assert judge_time([], THRESHOLDS, BENCHMARKS).verdict is TimeVerdict.UNPROVED
     assert judge_time(noisy(0.0, 0.3, 1), THRESHOLDS, BENCHMARKS).verdict is TimeVerdict.UNPROVED
+
+
+def test_where_the_time_is_up_between_two_looks_what_is_there_is_looked_at() -> None:
+    first, second, third, last = THRESHOLDS.looks
+    # Beyond the margin but for one wild group, which is too many until a few groups after the second look.
+    values = [math.log(1.1)] * (second + 4)
+    values[0] = -1.0
+    assert judge_time(values[:second], THRESHOLDS, BENCHMARKS).verdict is TimeVerdict.UNPROVED
+    judged = judge_time(values, THRESHOLDS, BENCHMARKS)
+    assert (judged.verdict, judged.groups) == (TimeVerdict.REGRESSED, second + 4)
+    assert is_alarmed(values, THRESHOLDS, BENCHMARKS)
+    assert not is_alarmed(values[:second], THRESHOLDS, BENCHMARKS)
+    # Every count of groups is looked at as often as was planned, and not once more.
+    for groups in range(last + 1):
+        looks = looks_at(groups, THRESHOLDS)
+        assert len(looks) <= len(THRESHOLDS.looks)
+        assert looks == [] or looks[-1] == groups
+    assert looks_at(first - 1, THRESHOLDS) == []
+    assert looks_at(third + 1, THRESHOLDS) == [first, second, third, third + 1]
+
+
+def test_the_head_is_compared_with_both_copies_of_the_base_and_the_twin_with_one() -> None:
+    group = Group(1, [(100, 100, 110, 110, 121, 121)] * 3, [], [])
+    assert group.log_ratio("head") == pytest.approx(0.0, abs=1e-9)
+    assert group.log_ratio("twin") == pytest.approx(math.log(1.21))
 
 
 def test_one_wild_group_moves_nothing() -> None:
