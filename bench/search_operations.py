@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -52,21 +52,23 @@ async def search_context(subject: Subject, number: int) -> int:
         "since": asked.now - timedelta(hours=SEARCHED_HOURS),
     }
     async with subject.connection() as connection:
-        rows = (await connection.execute(RECENT, {**values, "most": LOOKED_AT_FIRST})).all()
-        if len(rows) == LOOKED_AT_FIRST and len(held(needle, map(text_of, rows))) < FOUND_MAX:
-            rows = (await connection.execute(RECENT, {**values, "most": SEARCHED_MESSAGES})).all()
-    return len(compared(needle, rows))
+        texts = [
+            text_of(row) for row in await connection.execute(RECENT, {**values, "most": LOOKED_AT_FIRST})
+        ]
+        if len(texts) == LOOKED_AT_FIRST and len(held(needle, texts)) < FOUND_MAX:
+            rows = await connection.execute(RECENT, {**values, "most": SEARCHED_MESSAGES})
+            texts = [text_of(row) for row in rows]
+    return len(compared(needle, texts))
 
 
-def compared(needle: str, rows: Any) -> list[Any]:
-    """Give the ten messages most like the needle, of those that are like it at all: text, score, place.
+def compared(needle: str, texts: Sequence[str]) -> list[Any]:
+    """Give the ten texts most like the needle, of those that are like it at all: text, score, place.
 
     Ten that hold it whole are what RapidFuzz would give, and then nothing else need be looked at.
     """
-    found = held(needle, map(text_of, rows))
+    found = held(needle, texts)
     if len(found) == FOUND_MAX:
         return found
-    texts = [text_of(row) for row in rows]
     return process.extract(needle, texts, scorer=fuzz.partial_ratio, score_cutoff=SCORE_MIN, limit=FOUND_MAX)
 
 

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bench.message_counts import KEPT_COUNTS, MESSAGE_COUNTS
 from bench.subject import Subject, open_subject
-
-COVERING_COUNT = "CREATE INDEX bench_messages_visible ON messages (session_id, visibility, sender)"
-"""`get_messages` counts what an agent may see. Without it every message of the session is fetched to look at
-its visibility; in a session of 60,000 messages that alone breaks the budget."""
 
 COVERING_PAGE = "CREATE INDEX bench_messages_page ON messages (session_id, timestamp, visibility, sender)"
 """Pages and the search's window skip what the agent may not see without fetching it."""
@@ -34,13 +31,13 @@ there has it: each read of a memory looked at all memories for one that has expi
 all of them."""
 
 _ON_MYSQL = (
-    *(COVERING_COUNT, COVERING_PAGE, BY_SENDER, MEMORY_EXPIRY),
-    "ANALYZE TABLE messages, agent_memory",
+    *(*KEPT_COUNTS["mysql"], COVERING_PAGE, BY_SENDER, MEMORY_EXPIRY),
+    f"ANALYZE TABLE messages, agent_memory, {MESSAGE_COUNTS.name}",
 )
 
 ADOPTED: Mapping[str, tuple[str, ...]] = {
-    "sqlite": (COVERING_COUNT, COVERING_PAGE, BY_SENDER, NEWEST_MEMORY, "ANALYZE"),
-    "postgresql": (COVERING_COUNT, COVERING_PAGE, "VACUUM ANALYZE"),
+    "sqlite": (*KEPT_COUNTS["sqlite"], COVERING_PAGE, BY_SENDER, NEWEST_MEMORY, "ANALYZE"),
+    "postgresql": (*KEPT_COUNTS["postgresql"], COVERING_PAGE, "VACUUM ANALYZE"),
     "mariadb": _ON_MYSQL,
     "mysql": _ON_MYSQL,
 }

@@ -14,8 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy import event, text
 
 from bench import checkpointing
+from bench.catalogue import OPERATIONS
 from bench.dataset import fill
 from bench.loading import load
+from bench.message_counts import MESSAGE_COUNTS
+from bench.operations import KEPT_COUNT, MESSAGE_COUNT
 from bench.search_index import INDEXED_SEARCH, add_search_index
 from bench.subject import Subject, open_subject
 from bench.tuning import tune
@@ -24,6 +27,12 @@ SCALE = 0.02
 EXPIRED = (
     "EXPLAIN SELECT id FROM agent_memory WHERE expires_at IS NOT NULL AND expires_at < '2020-01-01' LIMIT 1"
 )
+
+DROPPED_TRIGGER = {
+    "sqlite": ("DROP TRIGGER bench_message_counts_insert_new",),
+    "postgresql": ("DROP TRIGGER bench_message_counts_kept ON messages",),
+    "mariadb": ("DROP TRIGGER bench_message_counts_insert",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +60,72 @@ async def test_connections_are_given_in_the_order_of_asking(tmp_path: Path) -> N
                 asked.create_task(request(number))
 
     assert served == list(range(20))
+
+
+async def test_counts_that_triggers_keep_are_those_that_are_counted(
+    engine: str, backend_url: str, dataset: Path
+) -> None:
+    """Through everything that may happen to a message, and its canary: without a trigger they differ."""
+    await load(dataset, backend_url)
+    async with open_subject(backend_url) as subject:
+        await tune(subject)
+
+    async with open_subject(backend_url) as subject:
+        assert MESSAGE_COUNTS.name in subject.indexes
+        asked = subject.reference
+        sessions = sorted({asked.session(number) for number in range(500)})
+        agents = sorted({asked.agent(number) for number in range(500)})
+
+        async def both() -> list[tuple[int, int]]:
+            async with subject.connection() as connection:
+                return [
+                    (
+                        (
+                            await connection.execute(MESSAGE_COUNT, {"session": session, "me": agent})
+                        ).scalar_one(),
+                        int(
+                            (
+                                await connection.execute(KEPT_COUNT, {"session": session, "me": agent})
+                            ).scalar_one()
+                        ),
+                    )
+                    for session in sessions
+                    for agent in agents[:3]
+                ]
+
+        async def run(*statements: str) -> None:
+            async with subject.transaction() as connection:
+                for statement in statements:
+                    await connection.execute(text(statement))
+
+        loaded = await both()
+        await OPERATIONS["add_message"].function(subject, 7)
+        await run(
+            "UPDATE messages SET visibility = 'private' WHERE id % 5 = 0",
+            "UPDATE messages SET visibility = NULL WHERE id % 7 = 0",
+            "UPDATE messages SET visibility = 'public' WHERE id % 21 = 0",
+            f"UPDATE messages SET session_id = '{sessions[1]}', sender = 'qa-bot' WHERE id % 11 = 0",
+            "DELETE FROM messages WHERE id % 3 = 0",
+            f"DELETE FROM sessions WHERE id = '{sessions[0]}'",
+            "INSERT INTO messages (session_id, sender, content, visibility)"
+            f" VALUES ('{sessions[1]}', 'never seen', 'x', 'public'), ('{sessions[1]}', 'y', 'x', NULL)",
+        )
+        changed = await both()
+        assert all(counted == kept for counted, kept in loaded + changed)
+        assert loaded != changed
+        async with subject.rolled_back() as connection:
+            await connection.execute(text("DELETE FROM messages WHERE id % 2 = 0"))
+        assert await both() == changed
+        # A session's messages go with it, and on MariaDB no trigger is told.
+        async with subject.connection() as connection:
+            gone = await connection.execute(
+                sa.select(MESSAGE_COUNTS).where(MESSAGE_COUNTS.c.session_id == sessions[0])
+            )
+            assert gone.all() == []
+
+        await run(*DROPPED_TRIGGER[engine])
+        await OPERATIONS["add_message"].function(subject, 7)
+        assert any(counted != kept for counted, kept in await both())
 
 
 async def test_looking_for_an_expired_memory_reads_an_index(mariadb_url: str, dataset: Path) -> None:
