@@ -2,18 +2,20 @@
 
 By default the commit that finds a thousand pages in the log moves them before it comes back. While others
 read, the log cannot begin anew, so from then on every commit does so, and behind the one writer all others
-wait. Here one connection of its own moves pages while nobody waits for it, and makes the log begin anew in a
-moment that it takes from the writers' queue.
+wait. Here one connection of its own moves pages while nobody waits for it, and the writer makes the log begin
+anew between two transactions.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager
 
 import aiosqlite
+import sqlalchemy as sa
+
+from bench.one_writer import OneWriter
 
 CHECKPOINT_EVERY_S = 0.5
 """Some fifty writes of twenty-five agents."""
@@ -31,12 +33,11 @@ AUTOCHECKPOINT_PAGES = 40_000
 
 
 @asynccontextmanager
-async def checkpointed(path: str, writers_turn: AbstractAsyncContextManager[Any]) -> AsyncIterator[None]:
+async def checkpointed(path: str, writer: OneWriter) -> AsyncIterator[None]:
     """Keep the log of this file short until the block ends; a failure of that is raised there."""
     async with aiosqlite.connect(path, isolation_level=None) as connection:
         await connection.execute_fetchall("PRAGMA synchronous = NORMAL")
-        await connection.execute_fetchall(f"PRAGMA busy_timeout = {READERS_WAIT_MS}")
-        keeping = asyncio.create_task(_kept_short(connection, writers_turn))
+        keeping = asyncio.create_task(_kept_short(connection, writer))
         try:
             yield
         finally:
@@ -47,12 +48,18 @@ async def checkpointed(path: str, writers_turn: AbstractAsyncContextManager[Any]
         await connection.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
 
 
-async def _kept_short(
-    connection: aiosqlite.Connection, writers_turn: AbstractAsyncContextManager[Any]
-) -> None:
+async def _kept_short(connection: aiosqlite.Connection, writer: OneWriter) -> None:
     while True:
         await asyncio.sleep(CHECKPOINT_EVERY_S)
         ((_, log_pages, _),) = await connection.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
         if log_pages > LOG_PAGES_MAX:
-            async with writers_turn:
-                await connection.execute_fetchall("PRAGMA wal_checkpoint(RESTART)")
+            await writer.do(_begun_anew)
+
+
+def _begun_anew(connection: sa.Connection) -> None:
+    usual_ms = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {READERS_WAIT_MS}")
+    try:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {usual_ms}")

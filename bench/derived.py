@@ -221,8 +221,8 @@ async def _insert(subject: Subject, table: Table) -> Operation:
     )
 
     async def insert(subject: Subject, number: int) -> int:
-        async with subject.rolled_back() as connection:
-            await connection.execute(statement, {**values, place: min(int(least), 0) - 1 - number})
+        new = {**values, place: min(int(least), 0) - 1 - number}
+        await subject.rolled_back(lambda connection: connection.execute(statement, new))
         return 1
 
     insert.__doc__ = "Insert a copy of a row and roll it back."

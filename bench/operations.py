@@ -117,6 +117,11 @@ async def _rows(connection: AsyncConnection, statement: Any, **values: Any) -> A
     return (await connection.execute(statement, values)).all()
 
 
+def _found(connection: sa.Connection, statement: Any, **values: Any) -> Any:
+    """Do the same in the middle of a transaction that writes."""
+    return connection.execute(statement, values).all()
+
+
 @operation(rounds_small=20, rounds_real=20_000, group="queries")
 async def empty(_subject: Subject, _number: int) -> int:
     """Do nothing: what is left is the stopwatch's own share of every other figure."""
@@ -166,19 +171,16 @@ async def authenticate(subject: Subject, number: int) -> int:
 async def create_session(subject: Subject, number: int) -> int:
     """Insert a session."""
     asked = subject.reference
-    async with subject.transaction() as connection:
-        await connection.execute(
-            NEW_SESSION,
-            {
-                "id": f"session_{uuid.uuid4().hex[:16]}",
-                "purpose": f"Measure the database, call {number}",
-                "created_at": asked.now,
-                "updated_at": asked.now,
-                "is_active": True,
-                "created_by": asked.agent(number),
-                "metadata": None,
-            },
-        )
+    new = {
+        "id": f"session_{uuid.uuid4().hex[:16]}",
+        "purpose": f"Measure the database, call {number}",
+        "created_at": asked.now,
+        "updated_at": asked.now,
+        "is_active": True,
+        "created_by": asked.agent(number),
+        "metadata": None,
+    }
+    await subject.written(lambda connection: connection.execute(NEW_SESSION, new))
     return 1
 
 
@@ -187,25 +189,26 @@ async def add_message(subject: Subject, number: int) -> int:
     """Find the session, insert a message into it, insert an audit row; one transaction."""
     asked = subject.reference
     session, agent = asked.session(number), asked.agent(number)
-    async with subject.transaction() as connection:
-        found = await _rows(connection, THE_SESSION, session=session)
-        inserted = await connection.execute(
-            NEW_MESSAGE,
-            {
-                "session_id": session,
-                "sender": agent,
-                "sender_type": "generic",
-                "content": f"Measured call {number}: " + "the agent keeps what it found " * (1 + number % 9),
-                "visibility": "public",
-                "message_type": "agent_response",
-                "metadata": {"call": number},
-                # Older than the window that is searched: searches find the same however often this ran.
-                "timestamp": asked.now - timedelta(hours=2 * SEARCHED_HOURS),
-            },
-        )
+    new = {
+        "session_id": session,
+        "sender": agent,
+        "sender_type": "generic",
+        "content": f"Measured call {number}: " + "the agent keeps what it found " * (1 + number % 9),
+        "visibility": "public",
+        "message_type": "agent_response",
+        "metadata": {"call": number},
+        # Older than the window that is searched: searches find the same however often this ran.
+        "timestamp": asked.now - timedelta(hours=2 * SEARCHED_HOURS),
+    }
+
+    def added(connection: sa.Connection) -> int:
+        found = _found(connection, THE_SESSION, session=session)
+        inserted = connection.execute(NEW_MESSAGE, new)
         assert inserted.inserted_primary_key is not None
-        await connection.execute(NEW_AUDIT, audit_row(subject, number, session))
-    return len(found)
+        connection.execute(NEW_AUDIT, audit_row(subject, number, session))
+        return len(found)
+
+    return await subject.written(added)
 
 
 @operation(rounds_real=1_000, group="queries", weight=20)
@@ -247,27 +250,29 @@ async def set_memory(subject: Subject, number: int) -> int:
     session = None if number % 3 == 0 else asked.session(number)
     agent, key = asked.agent(number), f"measured.{number % 200}"
     built = memory_statements(asked.memory)
-    async with subject.transaction() as connection:
-        place = "global" if session is None else "session"
-        named = {"agent": agent, "key": key} | ({} if session is None else {"session": session})
-        found = await _rows(connection, built[f"id in {place}"], **named)
-        if found:
+    place = "global" if session is None else "session"
+    named = {"agent": agent, "key": key} | ({} if session is None else {"session": session})
+    new: dict[str, Any] = {
+        "agent_id": agent,
+        "session_id": session,
+        "key": key,
+        "value": f"state {number}",
+        "metadata": {},
+        "created_at": asked.now,
+        "updated_at": asked.now,
+        # Every fourth one ends, so that the reads that delete have something to delete.
+        "expires_at": asked.now + timedelta(seconds=number % 900 + 1) if number % 4 == 0 else None,
+    }
+
+    def kept(connection: sa.Connection) -> int:
+        if found := _found(connection, built[f"id in {place}"], **named):
             changed = {"number": found[0][0], "new_value": f"state {number}", "new_time": asked.now}
-            await connection.execute(built["change"], changed)
+            connection.execute(built["change"], changed)
         else:
-            new: dict[str, Any] = {
-                "agent_id": agent,
-                "session_id": session,
-                "key": key,
-                "value": f"state {number}",
-                "metadata": {},
-                "created_at": asked.now,
-                "updated_at": asked.now,
-                # Every fourth one ends, so that the reads that delete have something to delete.
-                "expires_at": asked.now + timedelta(seconds=number % 900 + 1) if number % 4 == 0 else None,
-            }
-            await connection.execute(built["new"], new)
-    return 1
+            connection.execute(built["new"], new)
+        return 1
+
+    return await subject.written(kept)
 
 
 async def delete_expired(subject: Subject, now: datetime) -> None:
@@ -276,8 +281,7 @@ async def delete_expired(subject: Subject, now: datetime) -> None:
     async with subject.connection() as connection:
         found = await _rows(connection, built["any expired"], now=now)
     if found:
-        async with subject.transaction() as connection:
-            await connection.execute(built["expired"], {"now": now})
+        await subject.written(lambda connection: connection.execute(built["expired"], {"now": now}))
 
 
 @operation(rounds_real=1_000, group="queries", weight=15)
@@ -329,8 +333,8 @@ def audit_row(subject: Subject, number: int, session: str | None) -> dict[str, A
 @operation(rounds_real=1_000, group="queries", weight=5)
 async def audit(subject: Subject, number: int) -> int:
     """Insert an audit row."""
-    async with subject.transaction() as connection:
-        await connection.execute(NEW_AUDIT, audit_row(subject, number, None))
+    new = audit_row(subject, number, None)
+    await subject.written(lambda connection: connection.execute(NEW_AUDIT, new))
     return 1
 
 
@@ -341,8 +345,9 @@ async def refresh_token(subject: Subject, number: int) -> int:
     # Two agents never refresh one token: each takes one and puts its successor back.
     old = subject.refreshable.popleft() if subject.refreshable else "none left"
     new = f"sct_{uuid.uuid4()}"
-    async with subject.transaction() as connection:
-        found = await _rows(connection, THE_TOKEN, token=old)
+
+    def refreshed(connection: sa.Connection) -> int:
+        found = _found(connection, THE_TOKEN, token=old)
         row = {
             "token_id": new,
             "encrypted_jwt": found[0].encrypted_jwt if found else b"\x80",
@@ -350,17 +355,23 @@ async def refresh_token(subject: Subject, number: int) -> int:
             "expires_at": asked.now + timedelta(hours=1),
             "created_at": asked.now,
         }
-        await connection.execute(NEW_TOKEN, row)
-        await connection.execute(OLD_TOKEN, {"old": old})
+        connection.execute(NEW_TOKEN, row)
+        connection.execute(OLD_TOKEN, {"old": old})
+        return len(found)
+
+    found = await subject.written(refreshed)
     subject.refreshable.append(new if subject.keeps_writes else old)
-    return len(found)
+    return found
 
 
 @operation(rounds_real=1_000, group="queries")
 async def cleanup(subject: Subject, _number: int) -> int:
     """Delete expired memories and audit rows of more than ninety days."""
     asked = subject.reference
-    async with subject.transaction() as connection:
-        await connection.execute(memory_statements(asked.memory)["expired"], {"now": asked.now})
-        await connection.execute(OLD_AUDIT, {"before": asked.now - timedelta(days=90)})
-    return 0
+
+    def cleaned_up(connection: sa.Connection) -> int:
+        connection.execute(memory_statements(asked.memory)["expired"], {"now": asked.now})
+        connection.execute(OLD_AUDIT, {"before": asked.now - timedelta(days=90)})
+        return 0
+
+    return await subject.written(cleaned_up)

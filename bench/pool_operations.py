@@ -28,7 +28,7 @@ async def pool_checkout(subject: Subject, _number: int) -> AsyncConnection:
 
     The pool's own checkout event fires after the wait, so the await itself is what is timed.
     """
-    async with subject.waiting.counted():
+    with subject.waiting.counted():
         return await subject.engine.connect()
 
 

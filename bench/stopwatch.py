@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from bench.burden import Burden, doubt_of
 from bench.measurement import Measurement, measured
 from bench.operation import Operation
-from bench.subject import Subject, Waiting
+from bench.subject import Subject
+from bench.waiting import Waiting
 
 WARM_UP_SHARE = 0.05
 """Share of the rounds that run first and are forgotten: connections, prepared statements, caches."""

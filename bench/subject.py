@@ -2,8 +2,9 @@
 
 Its settings are findings of these benchmarks (README, "Findings"), and any application can adopt them: reads
 run outside transactions, a connection is not rolled back when the pool takes it back, and the pool keeps all
-its connections. SQLite's writers wait in one queue and begin IMMEDIATE, a statement there takes one hand-over
-to the connection's thread (`one_hop`), and its log is moved by nobody who is waited for (`checkpointing`).
+its connections. SQLite has one writer, to whom whole transactions are handed (`one_writer`), a statement that
+reads takes one hand-over to the connection's thread (`one_hop`), and its log is moved by nobody who is
+waited for (`checkpointing`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,7 +28,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from bench.asked import Asked, asked_of
 from bench.checkpointing import AUTOCHECKPOINT_PAGES, checkpointed
 from bench.one_hop import connect
+from bench.one_writer import Given, OneWriter, Work, one_writer
 from bench.reference import TABLES
+from bench.waiting import Waiting
 
 POOL_SIZE = 20
 POOL_OVERFLOW = 0
@@ -71,12 +73,6 @@ SERVER_SETTINGS = {
 }
 """Settings of a server without which its figures cannot be compared."""
 
-Turns = asyncio.Semaphore | asyncio.Lock
-"""Both are given in the order of asking, and are acquired and released alike."""
-
-STARVED_S = 0.03
-"""A wait for a connection, or for the right to write, that is as long as the budget of a whole query."""
-
 
 @dataclass(frozen=True)
 class EngineDescription:
@@ -85,27 +81,6 @@ class EngineDescription:
     name: str
     version: str
     settings: dict[str, str]
-
-
-@dataclass
-class Waiting:
-    """Who waits for a connection or for the writer's turn; a mean hides that one of them starves."""
-
-    now: int = 0
-    most: int = 0
-    starved: int = 0
-
-    @asynccontextmanager
-    async def counted(self) -> AsyncIterator[None]:
-        """Count the caller as waiting until the block ends."""
-        self.now += 1
-        self.most = max(self.most, self.now)
-        began_s = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.now -= 1
-            self.starved += time.perf_counter() - began_s > STARVED_S
 
 
 @dataclass(frozen=True)
@@ -124,9 +99,10 @@ class Subject:
         Where it is; with the password, so never to be shown.
     driver
         One connection of the driver itself, apart from the pool.
-    turns, writers_turn
-        Connections of the pool in the order of asking: for reads, and for transactions that write. Where the
-        engine has one writer only, that one has a connection of the pool kept for it; else both are one.
+    turns
+        Connections of the pool, in the order of asking.
+    writer
+        Where the engine has one writer only, that one, with a connection beside the pool.
     """
 
     described: EngineDescription
@@ -138,8 +114,8 @@ class Subject:
     driver: Any = None
     waiting: Waiting = field(default_factory=Waiting)
     refreshable: deque[str] = field(default_factory=deque)
-    turns: Turns = field(default_factory=lambda: asyncio.Semaphore(POOL_SIZE + POOL_OVERFLOW))
-    writers_turn: Turns = field(default_factory=lambda: asyncio.Semaphore(POOL_SIZE + POOL_OVERFLOW))
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(POOL_SIZE + POOL_OVERFLOW))
+    writer: OneWriter | None = None
 
     @property
     def backend(self) -> str:
@@ -158,55 +134,56 @@ class Subject:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
-        """Take a connection from the pool for reads; each statement is a transaction of its own."""
-        async with self._checked_out(self.turns) as connection:
-            yield connection
+        """Take a connection from the pool for reads; each statement is a transaction of its own.
 
-    @asynccontextmanager
-    async def _checked_out(self, turns: Turns) -> AsyncIterator[AsyncConnection]:
-        """Wait for one of the pool's connections in the order of coming, and give it back.
-
-        The pool itself gives a connection to whoever asks at that moment, and who was woken for it waits
-        anew, behind all others: some waited for twenty seconds while the rest took a tenth of one.
+        Connections are given in the order of coming. The pool itself gives one to whoever asks at that
+        moment, and who was woken for it waits anew, behind all others: some waited for twenty seconds while
+        the rest took a tenth of one.
         """
-        async with self.waiting.counted():
-            await turns.acquire()
+        with self.waiting.counted():
+            await self.turns.acquire()
         try:
-            async with self.waiting.counted():
+            with self.waiting.counted():
                 connection = await self.engine.connect()
             try:
                 yield connection
             finally:
                 await connection.close()
         finally:
-            turns.release()
+            self.turns.release()
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Take a connection for a transaction that writes, in turn where the engine has one writer only."""
-        async with self._transaction("COMMIT" if self.keeps_writes else "ROLLBACK") as connection:
-            yield connection
+    async def written(self, work: Work[Given]) -> Given:
+        """Do this in one transaction that writes, and give what it gives; what it wrote stays if writes do.
 
-    @asynccontextmanager
-    async def rolled_back(self) -> AsyncIterator[AsyncConnection]:
+        It is a function of a plain connection, so that where there is one writer it can be handed over whole.
+        """
+        return await self._transaction(work, "COMMIT" if self.keeps_writes else "ROLLBACK")
+
+    async def rolled_back(self, work: Work[Given]) -> Given:
         """Do the same, and take everything back whatever the subject keeps."""
-        async with self._transaction("ROLLBACK") as connection:
-            yield connection
+        return await self._transaction(work, "ROLLBACK")
 
-    @asynccontextmanager
-    async def _transaction(self, end: str) -> AsyncIterator[AsyncConnection]:
-        async with self._checked_out(self.writers_turn) as connection:
-            await connection.exec_driver_sql(BEGIN.get(self.backend, "BEGIN"))
-            try:
-                yield connection
-            except Exception:
-                await connection.exec_driver_sql("ROLLBACK")
-                raise
-            except BaseException:
-                # Cut off in the middle of a statement: nobody may get this connection again.
-                await connection.invalidate()
-                raise
-            await connection.exec_driver_sql(end)
+    async def _transaction(self, work: Work[Given], end: str) -> Given:
+        whole = partial(_begun_and_ended, work, BEGIN.get(self.backend, "BEGIN"), end)
+        if self.writer is not None:
+            return await self.writer.do(whole, self.waiting)
+        async with self.connection() as connection:
+            return await connection.run_sync(whole)
+
+
+def _begun_and_ended(work: Work[Given], begin: str, end: str, connection: sa.Connection) -> Given:
+    connection.exec_driver_sql(begin)
+    try:
+        given = work(connection)
+    except Exception:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+    except BaseException:
+        # Cut off in the middle of a statement: nobody may get this connection again.
+        connection.invalidate()
+        raise
+    connection.exec_driver_sql(end)
+    return given
 
 
 BEGIN = {"sqlite": "BEGIN IMMEDIATE"}
@@ -241,12 +218,11 @@ async def open_subject(
                 # Of each message that is rolled back the driver says that Aria's table of texts keeps it:
                 # known, and meant (`search_index`).
                 logging.getLogger("asyncmy").setLevel(logging.ERROR)
-            is_single_writer = described.name == "sqlite"
-            places = pool_size + pool_overflow
-            turns = asyncio.Semaphore(max(1, places - 1) if is_single_writer else places)
-            writers_turn = asyncio.Lock() if is_single_writer else turns
-            if is_single_writer and is_ours and keeps_writes:
-                await stack.enter_async_context(checkpointed(str(url.database), writers_turn))
+            writer = None
+            if described.name == "sqlite":
+                writer = await stack.enter_async_context(one_writer(_writers_engine(url, is_ours=is_ours)))
+                if is_ours and keeps_writes:
+                    await stack.enter_async_context(checkpointed(str(url.database), writer))
             yield Subject(
                 described,
                 engine,
@@ -256,8 +232,8 @@ async def open_subject(
                 url=url,
                 driver=driver,
                 refreshable=deque(asked.refreshable_tokens if asked else ()),
-                turns=turns,
-                writers_turn=writers_turn,
+                turns=asyncio.Semaphore(pool_size + pool_overflow),
+                writer=writer,
             )
     finally:
         await engine.dispose()
@@ -317,28 +293,18 @@ def make_engine(
     scheme = url.get_backend_name()
     if scheme not in ASYNC_DRIVERS:
         raise LookupError(f"there is no benchmark for {scheme!r}, only for {', '.join(ASYNC_DRIVERS)}")
-    # Every transaction here is ended by whoever began it, so a connection comes back clean: a ROLLBACK on its
-    # return to the pool would be one more trip for nothing.
     pool: dict[str, Any] = {
         "pool_size": pool_size,
         "max_overflow": pool_overflow,
-        "pool_reset_on_return": None,
-        # A read needs no transaction: no BEGIN is sent for it, and no ROLLBACK.
-        "isolation_level": "AUTOCOMMIT",
-        "skip_autocommit_rollback": True,
+        **_settings(is_ours=is_ours),
     }
-    if is_ours:
-        # Faster than Python's own, which reads some that is no JSON (NaN): in a database that is not ours it
-        # stays.
-        pool["json_deserializer"] = orjson.loads
     target = url.set(drivername=ASYNC_DRIVERS[scheme])
     if scheme == "sqlite":
         if not url.query:
             # What a URL may ask for in its query is SQLAlchemy's to understand.
             pool["async_creator"] = partial(connect, str(url.database))
         engine = create_async_engine(target, **pool)
-        names = [name for name in SQLITE_PRAGMAS if is_ours or name not in OURS_PRAGMAS]
-        _set_up_sqlite(engine, {name: SQLITE_PRAGMAS[name] for name in names})
+        _set_up_sqlite(engine.sync_engine, is_ours=is_ours)
         return engine
     if scheme == "postgresql":
         pool["async_creator"] = _postgresql_connections(url)
@@ -360,14 +326,39 @@ def _postgresql_connections(url: URL) -> Any:
     return connect
 
 
-def _set_up_sqlite(engine: AsyncEngine, pragmas: dict[str, str]) -> None:
+def _writers_engine(url: URL, *, is_ours: bool) -> sa.Engine:
+    engine = sa.create_engine(url.set(drivername="sqlite"), **_settings(is_ours=is_ours))
+    _set_up_sqlite(engine, is_ours=is_ours)
+    return engine
+
+
+def _settings(*, is_ours: bool) -> dict[str, Any]:
+    """Give what every connection has, whoever opens it."""
+    settings: dict[str, Any] = {
+        # Every transaction here is ended by whoever began it, so a connection comes back clean: a ROLLBACK on
+        # its return to the pool would be one more trip for nothing.
+        "pool_reset_on_return": None,
+        # A read needs no transaction: no BEGIN is sent for it, and no ROLLBACK.
+        "isolation_level": "AUTOCOMMIT",
+        "skip_autocommit_rollback": True,
+    }
+    if is_ours:
+        # Faster than Python's own, which reads some that is no JSON (NaN): in a database that is not ours it
+        # stays.
+        settings["json_deserializer"] = orjson.loads
+    return settings
+
+
+def _set_up_sqlite(engine: sa.Engine, *, is_ours: bool) -> None:
+    pragmas = [name for name in SQLITE_PRAGMAS if is_ours or name not in OURS_PRAGMAS]
+
     def set_pragmas(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        for name, value in pragmas.items():
-            cursor.execute(f"PRAGMA {name} = {value}")
+        for name in pragmas:
+            cursor.execute(f"PRAGMA {name} = {SQLITE_PRAGMAS[name]}")
         cursor.close()
 
-    event.listen(engine.sync_engine, "connect", set_pragmas)
+    event.listen(engine, "connect", set_pragmas)
 
 
 def _set_up_mysql(connection: Any, _record: Any) -> None:

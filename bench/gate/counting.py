@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmana
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import sqlalchemy as sa
 from sqlalchemy import make_url
 
 from bench.gate.wire import Passed, watched
@@ -168,6 +169,7 @@ class _Steps:
 @asynccontextmanager
 async def _steps(subject: Subject) -> AsyncIterator[_Steps]:
     assert subject.url is not None
+    assert subject.writer is not None
     counter = _Steps(str(subject.url.database))
     # One caller takes turns with itself: the pool has this one connection only, and gives it every time.
     async with subject.engine.connect() as connection:
@@ -176,6 +178,13 @@ async def _steps(subject: Subject) -> AsyncIterator[_Steps]:
         assert watched_connection is not None
         await watched_connection.set_progress_handler(counter.step, 1)
         await watched_connection.set_trace_callback(counter.statement)
+
+    def watch_writer(connection: sa.Connection) -> None:
+        raw: Any = connection.connection.driver_connection
+        raw.set_progress_handler(counter.step, 1)
+        raw.set_trace_callback(counter.statement)
+
+    await subject.writer.do(watch_writer)
     yield counter
 
 

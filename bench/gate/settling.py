@@ -12,12 +12,16 @@ from typing import Any
 from sqlalchemy import make_url
 
 from bench.loading import mysql_connection
+from bench.message_counts import MESSAGE_COUNTS
 from bench.reference import TABLES
 
 ROWS_PER_TARGET = 300
 """PostgreSQL samples this many rows for each unit of its statistics target."""
 
 TARGET_MAX = 10_000
+
+SETTLED = (*TABLES, MESSAGE_COUNTS.name)
+"""Every table that an operation asks."""
 
 
 async def settle(url: str) -> None:
@@ -37,12 +41,12 @@ async def _settle_postgresql(url: str) -> None:
 
     connection = await asyncpg.connect(url)
     try:
-        for table in TABLES:
+        for table in SETTLED:
             await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
-        rows = [await connection.fetchval(f"SELECT count(*) FROM {table}") for table in TABLES]
+        rows = [await connection.fetchval(f"SELECT count(*) FROM {table}") for table in SETTLED]
         target = min(TARGET_MAX, max(100, math.ceil(max(rows) / ROWS_PER_TARGET) + 1))
         await connection.execute(f"SET default_statistics_target = {target}")
-        for table in TABLES:
+        for table in SETTLED:
             await connection.execute(f"VACUUM (ANALYZE) {table}")
     finally:
         await connection.close()
@@ -50,7 +54,7 @@ async def _settle_postgresql(url: str) -> None:
 
 async def _settle_mysql(url: str) -> None:
     async with mysql_connection(url) as connection, connection.cursor() as cursor:
-        for table in TABLES:
+        for table in SETTLED:
             await _run(
                 cursor,
                 f"ALTER TABLE {table} STATS_PERSISTENT = 1 STATS_AUTO_RECALC = 0"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import asyncpg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import text
 
 from bench.catalogue import OPERATIONS
@@ -46,6 +48,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def filled_url(engine: str, backend_url: str, dataset: Path) -> str:
     await fill_place(Place(engine, "before"), backend_url, dataset)
     return backend_url
+
+
+SLEEP = {"postgresql": "SELECT pg_sleep(60)", "mariadb": "SELECT sleep(60)"}
+"""Statements that somebody is cut off in; SQLite's one writer is not."""
+
+
+def audit_rows(connection: sa.Connection) -> int:
+    return int(connection.execute(text("SELECT count(*) FROM audit_log")).scalar_one())
 
 
 ROWS_SEEN = {
@@ -127,31 +137,60 @@ async def test_nothing_stays_of_what_is_written_by_a_subject_that_keeps_no_write
 async def test_a_write_that_fails_leaves_nothing_and_the_connection_is_good_again(filled_url: str) -> None:
     async with open_subject(filled_url, pool_size=1, pool_overflow=0) as subject:
 
-        async def fails() -> None:
-            async with subject.transaction() as connection:
-                await connection.execute(text("DELETE FROM audit_log"))
-                raise ZeroDivisionError
+        def fails(connection: sa.Connection) -> None:
+            connection.execute(text("DELETE FROM audit_log"))
+            raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await fails()
-        async with subject.transaction() as connection:
-            assert (await connection.execute(text("SELECT count(*) FROM audit_log"))).scalar_one() > 0
+            await subject.written(fails)
+        assert await subject.written(audit_rows) > 0
 
 
-async def test_a_write_that_is_cut_off_leaves_nothing(filled_url: str) -> None:
+@pytest.mark.parametrize("engine", list(SLEEP))
+async def test_a_write_that_is_cut_off_leaves_nothing(engine: str, filled_url: str) -> None:
     async with open_subject(filled_url, pool_size=1, pool_overflow=0) as subject:
 
-        async def cut_off() -> None:
-            async with subject.transaction() as connection:
-                await connection.execute(text("DELETE FROM audit_log"))
-                await asyncio.sleep(60)
+        def cut_off(connection: sa.Connection) -> None:
+            connection.execute(text("DELETE FROM audit_log"))
+            connection.execute(text(SLEEP[engine]))
 
-        task = asyncio.create_task(cut_off())
+        task = asyncio.create_task(subject.written(cut_off))
         await asyncio.sleep(0.3)
         task.cancel()
         await asyncio.wait([task])
-        async with subject.transaction() as connection:
-            assert (await connection.execute(text("SELECT count(*) FROM audit_log"))).scalar_one() > 0
+        assert await subject.written(audit_rows) > 0
+
+
+async def test_the_one_writer_does_what_it_began_and_not_what_was_taken_back_before(
+    sqlite_path: Path,
+) -> None:
+    """Who is cancelled while it waits has asked for nothing; a transaction is never left in its middle."""
+    began, go_on = threading.Event(), threading.Event()
+    async with open_subject(sqlite_path) as subject:
+        await subject.written(lambda connection: connection.execute(text("CREATE TABLE written (a INTEGER)")))
+
+        def held(connection: sa.Connection) -> None:
+            connection.execute(text("INSERT INTO written VALUES (1)"))
+            began.set()
+            assert go_on.wait(10)
+            connection.execute(text("INSERT INTO written VALUES (2)"))
+
+        def never(connection: sa.Connection) -> None:
+            connection.execute(text("INSERT INTO written VALUES (3)"))
+
+        running, queued = (asyncio.create_task(subject.written(work)) for work in (held, never))
+        await asyncio.to_thread(began.wait, 10)
+        assert subject.waiting.now == 2
+        running.cancel()
+        queued.cancel()
+        await asyncio.wait([running, queued])
+        go_on.set()
+        found = await subject.written(
+            lambda connection: connection.execute(text("SELECT a FROM written")).scalars().all()
+        )
+
+    assert found == [1, 2]
+    assert subject.waiting.now == 0
 
 
 async def test_the_reference_operations_refuse_another_schema_by_name(tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+async def made(subject: Subject, *statements: str, **values: object) -> None:
+    def all_of_them(connection: sa.Connection) -> None:
+        for statement in statements:
+            connection.execute(text(statement), values)
+
+    await subject.written(all_of_them)
+
+
 async def test_connections_are_given_in_the_order_of_asking(tmp_path: Path) -> None:
     """A pool gives one to whoever asks at that moment, and who has waited longest waits on."""
     served: list[int] = []
@@ -93,14 +101,10 @@ async def test_counts_that_triggers_keep_are_those_that_are_counted(
                     for agent in agents[:3]
                 ]
 
-        async def run(*statements: str) -> None:
-            async with subject.transaction() as connection:
-                for statement in statements:
-                    await connection.execute(text(statement))
-
         loaded = await both()
         await OPERATIONS["add_message"].function(subject, 7)
-        await run(
+        await made(
+            subject,
             "UPDATE messages SET visibility = 'private' WHERE id % 5 = 0",
             "UPDATE messages SET visibility = NULL WHERE id % 7 = 0",
             "UPDATE messages SET visibility = 'public' WHERE id % 21 = 0",
@@ -113,8 +117,9 @@ async def test_counts_that_triggers_keep_are_those_that_are_counted(
         changed = await both()
         assert all(counted == kept for counted, kept in loaded + changed)
         assert loaded != changed
-        async with subject.rolled_back() as connection:
-            await connection.execute(text("DELETE FROM messages WHERE id % 2 = 0"))
+        await subject.rolled_back(
+            lambda connection: connection.execute(text("DELETE FROM messages WHERE id % 2 = 0"))
+        )
         assert await both() == changed
         # A session's messages go with it, and on MariaDB no trigger is told.
         async with subject.connection() as connection:
@@ -123,7 +128,7 @@ async def test_counts_that_triggers_keep_are_those_that_are_counted(
             )
             assert gone.all() == []
 
-        await run(*DROPPED_TRIGGER[engine])
+        await made(subject, *DROPPED_TRIGGER[engine])
         await OPERATIONS["add_message"].function(subject, 7)
         assert any(counted != kept for counted, kept in await both())
 
@@ -184,10 +189,10 @@ async def test_a_rolled_back_message_is_not_found_by_the_index(mariadb_url: str,
             "INSERT INTO messages (session_id, sender, content)"
             " SELECT id, 'qa-bot', :words FROM sessions LIMIT 1"
         )
-        async with subject.rolled_back() as connection:
-            await connection.execute(new, {"words": "zeppelin taken back"})
-        async with subject.transaction() as connection:
-            await connection.execute(new, {"words": "zeppelin kept"})
+        await subject.rolled_back(
+            lambda connection: connection.execute(new, {"words": "zeppelin taken back"})
+        )
+        await subject.written(lambda connection: connection.execute(new, {"words": "zeppelin kept"}))
     async with open_subject(mariadb_url) as subject:
         statement, values = INDEXED_SEARCH["mariadb"].asked(["zeppelin"])
         async with subject.connection() as connection:
@@ -218,13 +223,13 @@ async def test_a_crowd_that_comes_again_opens_no_connection(tmp_path: Path) -> N
 
 async def test_readers_leave_the_one_writer_its_connection(tmp_path: Path) -> None:
     async with (
-        open_subject(tmp_path / "empty.db", pool_size=3, pool_overflow=0) as subject,
+        open_subject(tmp_path / "empty.db", pool_size=2, pool_overflow=0) as subject,
         subject.connection(),
         subject.connection(),
     ):
-        async with asyncio.timeout(5), subject.transaction() as connection:
-            await connection.execute(text("CREATE TABLE written (id INTEGER)"))
         assert subject.turns.locked()
+        async with asyncio.timeout(5):
+            await made(subject, "CREATE TABLE written (id INTEGER)")
 
 
 async def test_a_statement_takes_one_hand_over_to_the_connections_thread(
@@ -238,18 +243,26 @@ async def test_a_statement_takes_one_hand_over_to_the_connections_thread(
         return await usual(self, function, *arguments, **named)
 
     async with open_subject(tmp_path / "empty.db") as subject:
-        async with subject.transaction() as connection:
-            await connection.execute(text("CREATE TABLE written (id INTEGER PRIMARY KEY, name TEXT)"))
-        monkeypatch.setattr(aiosqlite.Connection, "_execute", counted)
-        async with subject.transaction() as connection:
-            await connection.execute(text("INSERT INTO written (name) VALUES ('x')"))
-            assert (await connection.execute(text("SELECT name FROM written"))).all() == [("x",)]
-        in_a_transaction = len(handed_over)
+        await made(subject, "CREATE TABLE written (id INTEGER PRIMARY KEY, name TEXT)")
         async with subject.connection() as connection:
-            assert (await connection.execute(text("SELECT count(*) FROM written"))).scalar_one() == 1
-        of_a_read = len(handed_over) - in_a_transaction
+            monkeypatch.setattr(aiosqlite.Connection, "_execute", counted)
+            assert (await connection.execute(text("SELECT count(*) FROM written"))).scalar_one() == 0
+        assert len(handed_over) == 1, handed_over
 
-    assert (in_a_transaction, of_a_read) == (4, 1), handed_over
+        loop = asyncio.get_running_loop()
+        handed_to_writer: list[object] = []
+        usually = loop.run_in_executor
+        monkeypatch.setattr(
+            loop, "run_in_executor", lambda *given: handed_to_writer.append(given) or usually(*given)
+        )
+
+        def several(connection: sa.Connection) -> list[Any]:
+            connection.execute(text("INSERT INTO written (name) VALUES ('x')"))
+            return list(connection.execute(text("SELECT name FROM written")).scalars())
+
+        assert await subject.written(several) == ["x"]
+        monkeypatch.undo()
+    assert (len(handed_over), len(handed_to_writer)) == (1, 1)
 
 
 async def test_a_cursor_of_one_hand_over_tells_all_that_sqlalchemy_asks(tmp_path: Path) -> None:
@@ -260,7 +273,7 @@ async def test_a_cursor_of_one_hand_over_tells_all_that_sqlalchemy_asks(tmp_path
         sa.Column("name", sa.Text, unique=True),
     )
     async with open_subject(tmp_path / "empty.db") as subject:
-        async with subject.transaction() as connection:
+        async with subject.connection() as connection:
             await connection.run_sync(table.create)
             first = await connection.execute(sa.insert(table), {"name": "a"})
             many = await connection.execute(sa.insert(table), [{"name": "b"}, {"name": "c"}])
@@ -272,7 +285,7 @@ async def test_a_cursor_of_one_hand_over_tells_all_that_sqlalchemy_asks(tmp_path
             assert found.all() == [(1, "a"), (2, None), (3, None)]
             assert (await connection.execute(sa.select(table).where(table.c.id > 9))).all() == []
         with pytest.raises(sa.exc.IntegrityError, match="UNIQUE constraint failed: written.name"):
-            async with subject.transaction() as connection:
+            async with subject.connection() as connection:
                 await connection.execute(sa.insert(table), {"name": "a"})
 
 
@@ -286,13 +299,11 @@ async def test_the_log_stays_short_while_others_read_and_nobody_who_commits_move
     monkeypatch.setattr(checkpointing, "CHECKPOINT_EVERY_S", 0.02 if is_kept_short else 3600)
     page = b"x" * 4_000
     async with open_subject(tmp_path / "log.db") as subject:
-        async with subject.transaction() as connection:
-            await connection.execute(text("CREATE TABLE written (page BLOB)"))
+        await made(subject, "CREATE TABLE written (page BLOB)")
         for _ in range(30):
             async with subject.connection():
                 for _ in range(20):
-                    async with subject.transaction() as connection:
-                        await connection.execute(text("INSERT INTO written VALUES (:page)"), {"page": page})
+                    await made(subject, "INSERT INTO written VALUES (:page)", page=page)
             await asyncio.sleep(0.03)
         log_pages = (tmp_path / "log.db-wal").stat().st_size / 4_096
     with closing(sqlite3.connect(tmp_path / "log.db")) as plain:
