@@ -175,14 +175,15 @@ def _begun_and_ended(work: Work[Given], begin: str, end: str, connection: sa.Con
     connection.exec_driver_sql(begin)
     try:
         given = work(connection)
+        connection.exec_driver_sql(end)
     except Exception:
+        # Also where the end itself is refused: the one writer would stand in this transaction for ever.
         connection.exec_driver_sql("ROLLBACK")
         raise
     except BaseException:
         # Cut off in the middle of a statement: nobody may get this connection again.
         connection.invalidate()
         raise
-    connection.exec_driver_sql(end)
     return given
 
 

@@ -146,6 +146,31 @@ async def test_a_write_that_fails_leaves_nothing_and_the_connection_is_good_agai
         assert await subject.written(audit_rows) > 0
 
 
+async def test_a_write_whose_end_is_refused_leaves_nothing_and_the_one_writer_goes_on(
+    sqlite_path: Path,
+) -> None:
+    """A key that is looked at when the transaction ends; SQLite leaves the transaction open then."""
+    tables = (
+        "CREATE TABLE parents (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)",
+    )
+
+    def make(connection: sa.Connection) -> None:
+        for table in tables:
+            connection.execute(text(table))
+
+    async with open_subject(sqlite_path) as subject:
+        await subject.written(make)
+        with pytest.raises(sa.exc.IntegrityError, match="FOREIGN KEY constraint failed"):
+            await subject.written(
+                lambda connection: connection.execute(text("INSERT INTO children VALUES (1)"))
+            )
+        left = await subject.written(
+            lambda connection: connection.execute(text("SELECT count(*) FROM children")).scalar_one()
+        )
+    assert left == 0
+
+
 @pytest.mark.parametrize("engine", list(SLEEP))
 async def test_a_write_that_is_cut_off_leaves_nothing(engine: str, filled_url: str) -> None:
     async with open_subject(filled_url, pool_size=1, pool_overflow=0) as subject:

@@ -146,6 +146,13 @@ async def test_looking_for_an_expired_memory_reads_an_index(mariadb_url: str, da
     assert (untuned, await how()) == ("ALL", "range")
 
 
+async def test_mariadb_merges_no_indexes(mariadb_url: str) -> None:
+    """It would sort a large session for a page of it."""
+    async with open_subject(mariadb_url) as subject, subject.connection() as connection:
+        switches = str((await connection.exec_driver_sql("SELECT @@optimizer_switch")).scalar_one())
+    assert "index_merge=off" in switches.split(",")
+
+
 async def test_deleting_what_has_expired_keeps_nobody_from_inserting(mariadb_url: str, dataset: Path) -> None:
     """Under REPEATABLE READ the gaps between rows are locked, too, and the insert waits; its canary."""
     await load(dataset, mariadb_url)
